@@ -1,0 +1,204 @@
+package soak
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"eostop/faults/verify"
+	"eostop/runtime/topology"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+)
+
+// drainPoll is how often the drain asks how much is left.
+const drainPoll = 200 * time.Millisecond
+
+// drain waits until the group has committed every record of its source topics and all cuts are over. It returns what is
+// left when the deadline passes; the time of a cut does not count.
+func (s *Session) drain(ctx context.Context) (left []string, err error) {
+	deadline := time.Now().Add(drainDeadline)
+	var failed error
+	for {
+		left, failed = s.behind(ctx)
+		cut := s.cutOff()
+		if failed == nil && len(left) == 0 && !cut && s.settled() {
+			return nil, nil
+		}
+		now := time.Now()
+		if cut {
+			deadline = now.Add(drainDeadline)
+		}
+		if now.After(deadline) {
+			return left, failed
+		}
+		wait := time.NewTimer(drainPoll)
+		select {
+		case <-wait.C:
+		case <-ctx.Done():
+			wait.Stop()
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// behind lists the source partitions that hold records which the group has not committed. Only what is committed counts:
+// records merely consumed may come again.
+func (s *Session) behind(ctx context.Context) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	topics := s.sourceTopics()
+	ends, err := s.cluster.admin.ListEndOffsets(ctx, topics...)
+	if err != nil {
+		return nil, fmt.Errorf("list ends of source topics: %w", err)
+	}
+	starts, err := s.cluster.admin.ListStartOffsets(ctx, topics...)
+	if err != nil {
+		return nil, fmt.Errorf("list starts of source topics: %w", err)
+	}
+	committed, err := s.cluster.admin.FetchOffsets(ctx, s.cfg.Application.ID)
+	if err != nil {
+		return nil, fmt.Errorf("read committed offsets: %w", err)
+	}
+	if err := errors.Join(ends.Error(), starts.Error()); err != nil {
+		return nil, fmt.Errorf("list offsets of source topics: %w", err)
+	}
+	var left []string
+	ends.Each(func(end kadm.ListedOffset) {
+		start, _ := starts.Lookup(end.Topic, end.Partition)
+		at := start.Offset
+		if c, ok := committed.Lookup(end.Topic, end.Partition); ok && c.At >= 0 {
+			at = c.At
+		}
+		if at < end.Offset {
+			left = append(left, fmt.Sprintf("%s-%d: %d of %d", end.Topic, end.Partition, at, end.Offset))
+		}
+	})
+	return left, nil
+}
+
+// sourceTopics are the topics that the program reads.
+func (s *Session) sourceTopics() []string {
+	internal := map[string]bool{}
+	for _, r := range s.program.InternalRepartitionTopics() {
+		internal[r.Name] = true
+	}
+	var topics []string
+	for _, sub := range s.program.SubTopologies() {
+		for _, source := range sub.Sources {
+			if internal[source] {
+				source = s.cfg.Application.ID + "-" + source
+			}
+			topics = append(topics, source)
+		}
+	}
+	return topics
+}
+
+func (s *Session) cutOff() bool {
+	for _, m := range s.members {
+		if m.link.State().Cut {
+			return true
+		}
+	}
+	return false
+}
+
+// settled reports whether every cut has been recovered from and every task runs.
+func (s *Session) settled() bool {
+	snap := s.Snapshot()
+	for _, c := range snap.Cuts {
+		if c.Healed.IsZero() {
+			return false
+		}
+	}
+	return snap.ThreadsRunning == snap.ThreadsTotal && snap.recovered()
+}
+
+// recovered reports whether the last cut of each instance has been recovered from.
+func (s *Snapshot) recovered() bool {
+	last := map[string]bool{}
+	for _, c := range s.Cuts {
+		last[c.Instance] = c.Recovered >= 0
+	}
+	for _, ok := range last {
+		if !ok {
+			return false
+		}
+	}
+	return true
+}
+
+// openVerifier prepares the verifier and lets it read.
+func (s *Session) openVerifier() error {
+	if !s.cfg.Verify.Enabled {
+		return nil
+	}
+	v, err := verify.New(verify.Config{
+		Seeds: s.cluster.brokers, Dial: s.cluster.dial, Input: s.topics.Input, Outputs: s.topics.Outputs, Changelogs: s.topics.Changelogs,
+		Model: verify.ModelSoak, Hash: func(key []byte) uint32 { return uint32(topology.Murmur2(key)) },
+	})
+	if err != nil {
+		return fmt.Errorf("verifier: %w", err)
+	}
+	s.verifier = v
+	s.background.Go(func() {
+		if err := v.Run(s.verifyCtx); err != nil && s.verifyCtx.Err() == nil {
+			s.log.Error("verifier", "error", err)
+		}
+	})
+	return nil
+}
+
+// finishVerify hands the stores' digests to the verifier and lets it read to the ends.
+func (s *Session) finishVerify(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, verifyTimeout)
+	defer cancel()
+	var digests []verify.StoreDigest
+	for _, m := range s.members {
+		own, err := m.instance.Digests(ctx)
+		if err != nil {
+			return err
+		}
+		for _, d := range own {
+			digests = append(digests, verify.StoreDigest(d))
+		}
+	}
+	_, err := s.verifier.Finish(ctx, digests)
+	return err
+}
+
+// trim frees on the embedded broker what nobody needs any more: what the verifier has passed, of the input only what the
+// group has committed too. It runs beside, one at a time.
+func (e *experiment) trim() {
+	s := e.s
+	if s.cluster.embedded == nil || s.verifier == nil {
+		return
+	}
+	e.aside(func(ctx context.Context) func() {
+		ctx, cancel := context.WithTimeout(ctx, trimEvery)
+		defer cancel()
+		committed, err := s.cluster.admin.FetchOffsets(ctx, s.cfg.Application.ID)
+		if err != nil {
+			return func() {}
+		}
+		for topic, partitions := range s.verifier.Passed() {
+			for partition, offset := range partitions {
+				if topic == s.topics.Input {
+					c, ok := committed.Lookup(topic, partition)
+					if !ok || c.At < 0 {
+						continue
+					}
+					offset = min(offset, c.At)
+				}
+				if offset > 0 {
+					if err := s.cluster.embedded.Trim(topic, partition, offset); err != nil {
+						s.log.Debug("trim", "topic", topic, "partition", partition, "error", err)
+					}
+				}
+			}
+		}
+		return func() {}
+	})
+}

@@ -1,0 +1,339 @@
+package soak
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"eostop/faults/verify"
+	"eostop/runtime/topology"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// Bounds of the load generator.
+const (
+	loadTick = 5 * time.Millisecond
+	// loadCatchUp is how many times the configured rate the generator may reach after it has fallen behind.
+	loadCatchUp = 2
+	// loadMaxDebt is how far it may fall behind before what is due is forfeited.
+	loadMaxDebt = 5 * time.Second
+	// Between loadMinPending and loadMaxPending records may wait for their acknowledgement, of at most loadPendingBytes.
+	loadMinPending   = 1000
+	loadMaxPending   = 50_000
+	loadPendingBytes = 64 << 20
+	loadFlushTimeout = 10 * time.Second
+
+	maxLoadRate       = 10_000_000
+	maxLoadKeys       = 10_000_000
+	maxLoadValueBytes = 512 << 10
+	maxLoadPartitions = 10_000
+
+	amountRange = 10_000 // amounts are below it, but for the jumps
+	jumpEvery   = 8      // one record in so many makes its key jump to a new maximum
+)
+
+// LoadConfig says what records the load generator writes, and how fast.
+type LoadConfig struct {
+	Rate       float64 // records a second
+	Records    int64   // stop after so many; 0 = no limit
+	Keys       int     // number of distinct keys, drawn uniformly
+	ValueBytes int     // length of a value
+	Partitions int32   // number of partitions of the input topic
+	Seed       int64   // the same seed gives the same sequence of records
+	Run        uint64  // identifies the run in the provenance header
+}
+
+// DefaultLoadConfig returns the load of a soak: 20,000 records of 100 bytes a second on 9 partitions.
+func DefaultLoadConfig() LoadConfig {
+	return LoadConfig{Rate: 20_000, Keys: 10_000, ValueBytes: 100, Partitions: 9, Seed: 1}
+}
+
+// Validate returns every problem of the configuration, joined, each with its key first.
+func (c LoadConfig) Validate() error {
+	var errs []error
+	problem := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	// The comparison is written so that NaN is a problem too.
+	if !(c.Rate > 0 && c.Rate <= maxLoadRate) {
+		problem("load.rate: must be above 0 and at most %d records a second, not %g", maxLoadRate, c.Rate)
+	}
+	if c.Records < 0 {
+		problem("load.records: must not be negative, but is %d", c.Records)
+	}
+	if c.Keys < 1 || c.Keys > maxLoadKeys {
+		problem("load.keys: must be 1 to %d, not %d", maxLoadKeys, c.Keys)
+	}
+	if c.ValueBytes < 8 || c.ValueBytes > maxLoadValueBytes {
+		problem("load.value_bytes: must be 8 to %d, not %d", maxLoadValueBytes, c.ValueBytes)
+	}
+	if c.Partitions < 1 || c.Partitions > maxLoadPartitions {
+		problem("load.partitions: must be 1 to %d, not %d", maxLoadPartitions, c.Partitions)
+	}
+	return errors.Join(errs...)
+}
+
+// LoadStats counts what the load generator did. It may be read while the generator runs.
+type LoadStats struct {
+	Sent  int64   // records handed to the producer
+	Acked int64   // records that the broker acknowledged
+	Rate  float64 // records acknowledged a second, over the last second; 0 when the load has ended
+}
+
+// Generator writes records to an input topic at a steady rate through an idempotent producer.
+type Generator struct {
+	cfg        LoadConfig
+	topic      string
+	opts       []kgo.Opt
+	maxPending int
+	free       chan *pendingRecord // acknowledged, to be used again
+	failed     chan error          // the first record that the producer gave up
+
+	sent, acked atomic.Int64
+	rate        atomic.Uint64 // bits of a float64
+}
+
+// NewGenerator returns a generator for a topic that has as many partitions as the configuration says. The options say how to
+// reach the brokers (seeds and dialer); the producer's own settings are the generator's. It returns an error if the
+// configuration or an option is not valid.
+func NewGenerator(cfg LoadConfig, topic string, opts ...kgo.Opt) (*Generator, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	maxPending := max(loadMinPending, min(int(cfg.Rate), loadMaxPending))
+	maxPending = max(1, min(maxPending, loadPendingBytes/cfg.ValueBytes))
+	l := &Generator{
+		cfg:        cfg,
+		topic:      topic,
+		maxPending: maxPending,
+		free:       make(chan *pendingRecord, maxPending),
+		failed:     make(chan error, 1),
+	}
+	l.opts = append(append(l.opts, opts...),
+		kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.ProducerBatchCompression(kgo.NoCompression()),
+		// All records of a tick travel together.
+		kgo.ProducerLinger(time.Millisecond),
+		// The generator itself bounds what is pending. The client's count lags behind the acknowledgements.
+		kgo.MaxBufferedRecords(2*maxPending),
+		// A produce that has to be repeated waits for the metadata.
+		kgo.MetadataMinAge(250*time.Millisecond),
+		kgo.UnknownTopicRetries(20),
+		kgo.DisableClientMetrics(),
+	)
+	if err := kgo.ValidateOpts(l.opts...); err != nil {
+		return nil, fmt.Errorf("load generator's client: %w", err)
+	}
+	return l, nil
+}
+
+// Stats returns the counters.
+func (l *Generator) Stats() LoadStats {
+	// Acked is read first, so that it is never above Sent.
+	acked := l.acked.Load()
+	return LoadStats{Sent: l.sent.Load(), Acked: acked, Rate: math.Float64frombits(l.rate.Load())}
+}
+
+// Run writes records until their number is reached or ctx ends, and then waits up to ten seconds for what the broker has
+// not acknowledged yet. Brokers that cannot be reached hold it up, but a record that the producer gives up ends it: it
+// returns an error then, or if acknowledgements are missing in the end, for nobody can say whether those records were
+// written. Run must be called once only.
+func (l *Generator) Run(ctx context.Context) error {
+	client, err := kgo.NewClient(l.opts...)
+	if err != nil {
+		return fmt.Errorf("load generator's client: %w", err)
+	}
+	defer client.Close()
+	defer l.rate.Store(0)
+	if err := l.produce(ctx, client); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), loadFlushTimeout)
+	defer cancel()
+	err = client.Flush(ctx)
+	select {
+	case err := <-l.failed:
+		return err
+	default:
+	}
+	if err != nil {
+		return fmt.Errorf("%d input records were not acknowledged within %s after the load had ended: %w",
+			l.sent.Load()-l.acked.Load(), loadFlushTimeout, err)
+	}
+	return nil
+}
+
+// produce hands records to the client at the configured rate. It never waits for the client.
+func (l *Generator) produce(ctx context.Context, client *kgo.Client) error {
+	// A record that was handed over must not be lost because the load ends.
+	recordCtx := context.WithoutCancel(ctx)
+	ticker := time.NewTicker(loadTick)
+	defer ticker.Stop()
+	now := time.Now()
+	source := newRecordSource(l.cfg)
+	pace := pacer{rate: l.cfg.Rate, last: now}
+	var allocated int
+	var sent, measuredAcked int64
+	measuredAt := now
+	for {
+		for range pace.due(now) {
+			if l.cfg.Records > 0 && sent == l.cfg.Records {
+				return nil
+			}
+			p := l.pending(&allocated)
+			if p == nil {
+				break
+			}
+			source.fill(p, now)
+			sent++
+			l.sent.Store(sent)
+			pace.took()
+			client.Produce(recordCtx, &p.record, p.done)
+		}
+		if d := now.Sub(measuredAt); d >= time.Second {
+			acked := l.acked.Load()
+			l.rate.Store(math.Float64bits(float64(acked-measuredAcked) / d.Seconds()))
+			measuredAt, measuredAcked = now, acked
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-l.failed:
+			return err
+		case <-ticker.C:
+			now = time.Now()
+		}
+	}
+}
+
+// pendingRecord is a record with the memory that it refers to. It belongs to the client until the broker has answered.
+type pendingRecord struct {
+	record  kgo.Record
+	headers [1]kgo.RecordHeader
+	origin  []byte // value of the header
+	value   []byte
+	done    func(*kgo.Record, error)
+}
+
+// pending returns a record to fill, or nil if as many as allowed wait for the broker.
+func (l *Generator) pending(allocated *int) *pendingRecord {
+	select {
+	case p := <-l.free:
+		return p
+	default:
+	}
+	if *allocated == l.maxPending {
+		return nil
+	}
+	*allocated++
+	p := &pendingRecord{value: make([]byte, l.cfg.ValueBytes)}
+	for i := range p.value {
+		p.value[i] = 'a' + byte(i%26)
+	}
+	p.done = func(_ *kgo.Record, err error) {
+		if err == nil {
+			l.acked.Add(1)
+			l.free <- p
+			return
+		}
+		select {
+		case l.failed <- fmt.Errorf("the producer gave up an input record for %s-%d: %w", l.topic, p.record.Partition, err):
+		default:
+		}
+	}
+	p.record.Topic = l.topic
+	return p
+}
+
+// pacer says how many records are due, without bursts.
+type pacer struct {
+	rate float64
+	last time.Time
+	owed float64 // records that are due
+	room float64 // records that may be taken at once without exceeding the catch-up rate
+}
+
+// due returns how many records may be taken now.
+func (p *pacer) due(now time.Time) int {
+	elapsed := now.Sub(p.last).Seconds()
+	p.last = now
+	p.owed = min(p.owed+p.rate*elapsed, max(1, p.rate*loadMaxDebt.Seconds()))
+	p.room = min(p.room+loadCatchUp*p.rate*elapsed, max(1, loadCatchUp*p.rate*loadTick.Seconds()))
+	// Sums of fractions may end a hair below a whole number.
+	return int(min(p.owed, p.room) + 1e-6)
+}
+
+// took notes that one of the due records was taken.
+func (p *pacer) took() {
+	p.owed--
+	p.room--
+}
+
+// recordSource makes up the records. Their sequence depends on the configuration alone.
+type recordSource struct {
+	run         uint64
+	rng         *rand.Rand
+	keys        []byte // all keys one after another, each of keyBytes
+	keyBytes    int
+	partitions  []int32 // of each key
+	keySequence []int64 // next one of each key
+	sequence    []int64 // next one of each partition
+}
+
+func newRecordSource(cfg LoadConfig) *recordSource {
+	s := &recordSource{
+		run:         cfg.Run,
+		rng:         rand.New(rand.NewPCG(uint64(cfg.Seed), 0)),
+		partitions:  make([]int32, cfg.Keys),
+		keySequence: make([]int64, cfg.Keys),
+		sequence:    make([]int64, cfg.Partitions),
+	}
+	digits := max(6, len(strconv.Itoa(cfg.Keys-1)))
+	s.keyBytes = len("key-") + digits
+	s.keys = make([]byte, 0, cfg.Keys*s.keyBytes)
+	for i := range cfg.Keys {
+		s.keys = fmt.Appendf(s.keys, "key-%0*d", digits, i)
+		s.partitions[i] = topology.PartitionFor(s.key(i), cfg.Partitions)
+	}
+	return s
+}
+
+// key returns the bytes of a key, which nobody may change.
+func (s *recordSource) key(i int) []byte {
+	return s.keys[i*s.keyBytes : (i+1)*s.keyBytes : (i+1)*s.keyBytes]
+}
+
+// fill makes p the next record.
+func (s *recordSource) fill(p *pendingRecord, now time.Time) {
+	key := s.rng.IntN(len(s.keySequence))
+	partition := s.partitions[key]
+	origin := verify.Provenance{
+		Run:         s.run,
+		Partition:   partition,
+		Sequence:    s.sequence[partition],
+		KeySequence: s.keySequence[key],
+	}
+	s.sequence[partition]++
+	s.keySequence[key]++
+	jump := s.rng.IntN(jumpEvery) == 0
+	amount := s.rng.Int64N(amountRange)
+	if jump {
+		amount += origin.KeySequence * amountRange
+	}
+	binary.BigEndian.PutUint64(p.value, uint64(amount))
+	p.origin = origin.Append(p.origin[:0])
+	p.headers[0] = kgo.RecordHeader{Key: verify.HeaderKey, Value: p.origin}
+	p.record = kgo.Record{
+		Topic:     p.record.Topic,
+		Partition: partition,
+		Key:       s.key(key),
+		Value:     p.value,
+		Headers:   p.headers[:],
+		Timestamp: now,
+	}
+}

@@ -1,0 +1,252 @@
+package soak
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"eostop/faults/verify"
+	"eostop/runtime"
+	"eostop/runtime/journal"
+)
+
+const (
+	observeEvery  = 50 * time.Millisecond // how often instances are looked at; the resolution of takeover and recovery
+	trimEvery     = 5 * time.Second       // how often the embedded broker is relieved of what the verifier has passed
+	logEvery      = time.Second           // snapshots in the session log
+	drainDeadline = 60 * time.Second      // for the application to work off what is left when the load has stopped
+	verifyTimeout = 60 * time.Second      // for the verifier to read to the ends
+)
+
+// experiment is the state of run: everything in it belongs to the session's own goroutine.
+type experiment struct {
+	s        *Session
+	phase    string
+	waiting  string
+	began    time.Time // when all threads were RUNNING for the first time
+	cuts     cutTracker
+	schedule schedule
+	rates    rates
+
+	cancelLoad    context.CancelFunc // nil while no load runs
+	loadEnded     time.Time          // zero before
+	loadProcessed int64              // processed until then
+
+	// then holds what is to be done with the result of work that runs beside: run executes it.
+	then chan func()
+
+	nextTrim, nextLog time.Time
+	verdict           verify.Verdict
+	outcome           Outcome
+}
+
+// run is the session's life: wait for the instances, run load and schedule, drain, verify, stop.
+func (s *Session) run() {
+	defer close(s.done)
+	e := &experiment{s: s, phase: PhaseStarting, schedule: newSchedule(&s.cfg), verdict: verify.Clean, then: make(chan func(), 8)}
+	e.outcome.Verified = s.verifier != nil
+	tick := time.NewTicker(observeEvery)
+	defer tick.Stop()
+	stop, ended := s.stop, s.ctx.Done()
+	for e.phase != PhaseStopping {
+		select {
+		case <-tick.C:
+		case c := <-s.commands:
+			c.done <- e.obey(c)
+		case then := <-e.then:
+			then()
+		case <-stop:
+			stop = nil // a closed channel is ready for ever
+			e.stopLoad()
+		case <-ended:
+			ended = nil
+			e.outcome.Undecided = append(e.outcome.Undecided, "stopped before the run was over")
+			e.setPhase(PhaseStopping)
+		}
+		e.observe(time.Now())
+	}
+	e.finish()
+}
+
+// aside runs work beside the session's goroutine, and what it returns in it.
+func (e *experiment) aside(work func(ctx context.Context) (then func())) {
+	e.s.background.Go(func() {
+		then := work(e.s.ctx)
+		select {
+		case e.then <- then:
+		case <-e.s.done:
+		}
+	})
+}
+
+// setPhase moves on and says so.
+func (e *experiment) setPhase(phase string) {
+	e.s.log.Info("session", "phase", phase)
+	e.phase, e.waiting = phase, ""
+}
+
+// observe is one tick: look at the instances, do what is due, publish.
+func (e *experiment) observe(now time.Time) {
+	statuses := e.s.statuses()
+	e.cuts.observe(now, statuses)
+	switch e.phase {
+	case PhaseStarting:
+		e.awaitStart(now, statuses)
+	case PhaseRunning, PhaseDraining:
+		e.applySchedule(now)
+		if d := e.s.cfg.Load.Duration; d > 0 && now.Sub(e.began) >= d {
+			e.stopLoad()
+		}
+	default:
+	}
+	if now.After(e.nextTrim) {
+		e.nextTrim = now.Add(trimEvery)
+		e.trim()
+	}
+	e.noteVerdict()
+	snap := e.publish(now, statuses)
+	if now.After(e.nextLog) {
+		e.nextLog = now.Add(logEvery)
+		e.s.events.Snapshot(snap)
+	}
+}
+
+// awaitStart begins the experiment once all threads are RUNNING as members of the group.
+func (e *experiment) awaitStart(now time.Time, statuses []runtime.InstanceStatus) {
+	total, running := 0, 0
+	for _, i := range statuses {
+		for _, t := range i.Threads {
+			total++
+			if t.State == string(runtime.ThreadRunning) && !t.Rebalancing {
+				running++
+			}
+		}
+	}
+	e.waiting = fmt.Sprintf("%d of %d threads are RUNNING", running, total)
+	if running < total {
+		return
+	}
+	e.began = now
+	e.setPhase(PhaseRunning)
+	if e.s.load == nil {
+		return
+	}
+	ctx, cancel := context.WithCancel(e.s.ctx)
+	e.cancelLoad = cancel
+	e.aside(func(context.Context) func() {
+		err := e.s.load.Run(ctx)
+		return func() { e.loadOver(err) }
+	})
+}
+
+// stopLoad ends the load; draining begins when the generator has said how it went.
+func (e *experiment) stopLoad() {
+	if e.phase != PhaseStarting && e.phase != PhaseRunning {
+		return
+	}
+	if e.cancelLoad != nil {
+		e.markLoadEnd()
+		e.cancelLoad()
+		return
+	}
+	e.beginDrain()
+}
+
+func (e *experiment) markLoadEnd() {
+	if e.loadEnded.IsZero() {
+		e.loadEnded, e.loadProcessed = time.Now(), e.processed(e.s.statuses())
+	}
+}
+
+// loadOver notes that the load generator has ended, by itself or because it was stopped.
+func (e *experiment) loadOver(err error) {
+	e.cancelLoad()
+	if err != nil {
+		e.outcome.Undecided = append(e.outcome.Undecided, fmt.Sprintf("load generator: %v", err))
+		e.s.journal.Emit(journal.Event{
+			Kind: journal.KindError, Level: journal.Error, Cause: "load generator", Error: err.Error(), Text: "load generator: " + err.Error(),
+		})
+	}
+	e.beginDrain()
+}
+
+// beginDrain lets the application work off what is left. Cuts that the schedule has not made yet are left out, those made by
+// hand are healed: nobody would be there to do it.
+func (e *experiment) beginDrain() {
+	if e.phase != PhaseStarting && e.phase != PhaseRunning {
+		return
+	}
+	e.markLoadEnd()
+	e.setPhase(PhaseDraining)
+	e.schedule.stop()
+	e.healManual()
+	e.aside(func(ctx context.Context) func() {
+		left, err := e.s.drain(ctx)
+		return func() { e.drained(left, err) }
+	})
+}
+
+// drained decides what the end of the drain means, and begins to verify.
+func (e *experiment) drained(left []string, err error) {
+	if e.phase != PhaseDraining {
+		return
+	}
+	switch {
+	case err != nil:
+		e.outcome.Undecided = append(e.outcome.Undecided, fmt.Sprintf("drain: %v", err))
+	case len(left) > 0:
+		e.outcome.Violations = append(e.outcome.Violations, fmt.Sprintf("still unprocessed %v after the load had stopped: %s", drainDeadline, left))
+	}
+	if e.s.verifier == nil {
+		e.setPhase(PhaseStopping)
+		return
+	}
+	e.setPhase(PhaseVerifying)
+	e.aside(func(ctx context.Context) func() {
+		err := e.s.finishVerify(ctx)
+		return func() {
+			if err != nil {
+				e.outcome.Undecided = append(e.outcome.Undecided, fmt.Sprintf("verify: %v", err))
+			}
+			e.setPhase(PhaseStopping)
+		}
+	})
+}
+
+// noteVerdict tells the journal when the judgement changes.
+func (e *experiment) noteVerdict() {
+	if e.s.verifier == nil {
+		return
+	}
+	status := e.s.verifier.Status()
+	if status.Verdict == e.verdict {
+		return
+	}
+	event := journal.Event{
+		Kind: journal.KindVerdict, Level: journal.Info, From: string(e.verdict), To: string(status.Verdict), Count: int64(len(status.Witnesses)),
+		Text: fmt.Sprintf("verdict changed from %s to %s", e.verdict, status.Verdict),
+	}
+	if status.Verdict != verify.Clean {
+		event.Level = journal.Error
+	}
+	if len(status.Reasons) > 0 {
+		event.Cause = status.Reasons[0]
+		event.Text += ": " + status.Reasons[0]
+	}
+	e.verdict = status.Verdict
+	e.s.journal.Emit(event)
+}
+
+// processed counts input records whose effect is committed.
+func (e *experiment) processed(statuses []runtime.InstanceStatus) int64 {
+	if e.s.verifier != nil {
+		return e.s.verifier.Status().Processed
+	}
+	var n uint64
+	for _, i := range statuses {
+		for _, t := range i.Threads {
+			n += t.ProcessedInputs
+		}
+	}
+	return int64(n)
+}

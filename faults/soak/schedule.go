@@ -1,0 +1,140 @@
+package soak
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"eostop/faults"
+	"eostop/runtime/journal"
+)
+
+// schedule is what is left of the planned cuts and faults, in the order of their time.
+type schedule struct {
+	cuts   []CutSpec
+	faults []FaultSpec
+	heals  []plannedHeal
+}
+
+// plannedHeal ends a cut of the schedule.
+type plannedHeal struct {
+	instance string
+	at       time.Duration
+}
+
+func newSchedule(cfg *Config) schedule {
+	s := schedule{cuts: slices.Clone(cfg.Faults.Cuts), faults: slices.Clone(cfg.Faults.Faults)}
+	slices.SortStableFunc(s.cuts, func(a, b CutSpec) int { return cmp.Compare(a.Start, b.Start) })
+	slices.SortStableFunc(s.faults, func(a, b FaultSpec) int { return cmp.Compare(a.Start, b.Start) })
+	return s
+}
+
+// stop drops what has not begun yet.
+func (s *schedule) stop() { s.cuts, s.faults = nil, nil }
+
+// next returns the next planned cut, nil when there is none.
+func (s *schedule) next(elapsed time.Duration) *PlannedCut {
+	if len(s.cuts) == 0 {
+		return nil
+	}
+	c := s.cuts[0]
+	return &PlannedCut{Instance: c.Instance, Direction: c.Direction.String(), In: max(0, c.Start-elapsed), Length: c.Length}
+}
+
+// applySchedule does what is due. Heals come before cuts, so that a cut that follows another at once is not healed by it.
+func (e *experiment) applySchedule(now time.Time) {
+	elapsed := now.Sub(e.began)
+	s := &e.schedule
+	s.heals = slices.DeleteFunc(s.heals, func(h plannedHeal) bool {
+		if elapsed < h.at {
+			return false
+		}
+		e.heal(e.s.member(h.instance), now)
+		return true
+	})
+	for len(s.cuts) > 0 && elapsed >= s.cuts[0].Start {
+		c := s.cuts[0]
+		s.cuts = s.cuts[1:]
+		e.cut(e.s.member(c.Instance), c.Direction, c.Length, now)
+		s.heals = append(s.heals, plannedHeal{c.Instance, c.Start + c.Length})
+	}
+	for len(s.faults) > 0 && elapsed >= s.faults[0].Start {
+		f := s.faults[0]
+		s.faults = s.faults[1:]
+		e.fault(f, elapsed)
+	}
+}
+
+// obey does what somebody asked for by hand.
+func (e *experiment) obey(c command) error {
+	m, now := e.s.member(c.instance), time.Now()
+	if c.heal {
+		if !m.link.State().Cut {
+			return fmt.Errorf("%s is not cut off", c.instance)
+		}
+		// A planned heal would end a later cut.
+		e.schedule.heals = slices.DeleteFunc(e.schedule.heals, func(h plannedHeal) bool { return h.instance == c.instance })
+		e.heal(m, now)
+		return nil
+	}
+	e.cut(m, c.direction, 0, now)
+	return nil
+}
+
+// cut cuts an instance off; the length is 0 where nobody knows it yet.
+func (e *experiment) cut(m *member, d faults.Direction, length time.Duration, now time.Time) {
+	already := m.link.State()
+	m.link.Cut(d)
+	if already.Cut {
+		return // the cut goes on; what it blocks has grown at most
+	}
+	e.cuts.begin(m.name, d.String(), now, e.s.statuses())
+	e.s.journal.Emit(journal.Event{
+		Kind: journal.KindFault, Level: journal.Warn, Instance: m.name, Cause: "cut", To: d.String(), Duration: length,
+		Text: fmt.Sprintf("%s is cut off from the brokers (%s)", m.name, d),
+	})
+}
+
+func (e *experiment) heal(m *member, now time.Time) {
+	since := m.link.State()
+	if !since.Cut {
+		return
+	}
+	m.link.Heal()
+	e.cuts.heal(m.name, now)
+	e.s.journal.Emit(journal.Event{
+		Kind: journal.KindFault, Level: journal.Info, Instance: m.name, Cause: "heal", Duration: now.Sub(since.Since),
+		Text: fmt.Sprintf("%s reaches the brokers again after %v", m.name, now.Sub(since.Since).Round(100*time.Millisecond)),
+	})
+}
+
+// healManual heals the cuts that no schedule will.
+func (e *experiment) healManual() {
+	for _, m := range e.s.members {
+		planned := slices.ContainsFunc(e.schedule.heals, func(h plannedHeal) bool { return h.instance == m.name })
+		if !planned {
+			e.heal(m, time.Now())
+		}
+	}
+}
+
+// fault does a fault to a thread.
+func (e *experiment) fault(f FaultSpec, elapsed time.Duration) {
+	e.s.injector.plan(f)
+	name := threadName(f.Instance, f.Thread)
+	reported := ReportFault{Kind: f.Kind, Instance: f.Instance, Thread: name, StartMS: new(elapsed.Milliseconds())}
+	if f.Length > 0 {
+		reported.LengthMS = new(f.Length.Milliseconds())
+	}
+	e.outcome.Faults = append(e.outcome.Faults, reported)
+	e.s.journal.Emit(journal.Event{
+		Kind: journal.KindFault, Level: journal.Warn, Instance: f.Instance, Thread: name, Cause: f.Kind, Duration: f.Length,
+		Text: fmt.Sprintf("fault %s on %s", f.Kind, name),
+	})
+}
+
+// member finds an instance by its name; specs and commands have been checked before.
+func (s *Session) member(name string) *member {
+	return s.members[slices.IndexFunc(s.members, func(m *member) bool { return m.name == name })]
+}

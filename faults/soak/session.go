@@ -1,0 +1,346 @@
+package soak
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"eostop/faults"
+	"eostop/faults/verify"
+	"eostop/runtime"
+	"eostop/runtime/journal"
+	"eostop/runtime/state"
+	"eostop/runtime/topology"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// Deps is what a session takes from outside; its zero value is usable.
+type Deps struct {
+	// Logger receives the log of the clients and of the runtime; nil drops it.
+	Logger *slog.Logger
+	// FS holds the state directory; nil is the disk.
+	FS vfs.FS
+}
+
+// Session is one experiment: brokers, instances, load, cuts and verifier, from start to verdict. Its methods may be called
+// from any goroutine; one goroutine of its own, in run, does everything that happens over time.
+type Session struct {
+	cfg     Config
+	log     *slog.Logger
+	fs      vfs.FS
+	program *topology.Topology
+	topics  ProgramTopics
+	seed    int64
+
+	cluster  *cluster
+	cache    *state.Cache
+	journal  *journal.Journal
+	events   *journal.Log
+	members  []*member
+	injector *injector
+	load     *Generator // nil without load
+	verifier *verify.Verifier
+	stateDir string // temporary, to be removed; empty when the user chose one
+
+	ctx    context.Context // ends everything at once
+	cancel context.CancelFunc
+
+	verifyCtx    context.Context // the verifier goes on reading until the instances have stopped
+	cancelVerify context.CancelFunc
+
+	commands chan command // cuts and heals asked for by hand
+	stop     chan struct{}
+	stopOnce sync.Once
+	abandon  atomic.Bool // Stop(true) was called
+	done     chan struct{}
+
+	seq      atomic.Uint64
+	snapshot atomic.Pointer[Snapshot] // what run has observed last
+	report   *Report                  // set before done is closed
+	err      error                    // set before done is closed
+
+	background sync.WaitGroup
+}
+
+// member is an instance with its link.
+type member struct {
+	name     string
+	link     *faults.Link
+	instance *runtime.Instance
+}
+
+// command is a cut or a heal that somebody asked for.
+type command struct {
+	instance  string
+	heal      bool
+	direction faults.Direction
+	done      chan error
+}
+
+// New prepares a session. The program is nil for the one that the configuration names; a program of one's own runs without
+// a verifier. Nothing is started before Start.
+func New(cfg Config, program *topology.Topology, deps Deps) (*Session, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, &UsageError{err}
+	}
+	if deps.Logger == nil {
+		deps.Logger = slog.New(slog.DiscardHandler)
+	}
+	s := &Session{
+		cfg: cfg, log: deps.Logger, fs: deps.FS, program: program, topics: Topics(cfg.Application.ID), seed: cfg.Load.Seed,
+		commands: make(chan command), stop: make(chan struct{}), done: make(chan struct{}),
+	}
+	if s.seed == 0 {
+		s.seed = rand.Int64N(1 << 53) // so that it survives JSON readers that know floating point only
+	}
+	if program == nil {
+		built, err := Program(cfg.Application.ID)
+		if err != nil {
+			return nil, fmt.Errorf("program %s: %w", cfg.Application.Topology, err)
+		}
+		s.program = built
+	} else {
+		s.cfg.Verify.Enabled = false
+	}
+	s.journal = journal.New(journalEvents)
+	s.snapshot.Store(s.emptySnapshot())
+	return s, nil
+}
+
+const (
+	journalEvents = 4096 // events kept for the screen
+	screenEvents  = 512  // events in a snapshot
+)
+
+// Start opens the brokers and the state, and starts the instances; it returns once they run on their own. When it fails
+// everything that was opened is closed again.
+func (s *Session) Start(ctx context.Context) error {
+	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	s.verifyCtx, s.cancelVerify = context.WithCancel(context.WithoutCancel(ctx))
+	if err := s.open(ctx); err != nil {
+		s.close()
+		return err
+	}
+	s.background.Go(s.run)
+	return nil
+}
+
+func (s *Session) open(ctx context.Context) error {
+	var err error
+	if s.cluster, err = openCluster(ctx, &s.cfg); err != nil {
+		return err
+	}
+	s.events = journal.NewLog(s.logHeader(), int(s.cfg.Session.Memory))
+	s.journal.Attach(s.events)
+	if s.cfg.Session.File != "" {
+		if err := s.events.Stream(s.cfg.Session.File); err != nil {
+			return Runf("session log: %w", err)
+		}
+	}
+	if s.program != nil {
+		if err := s.cluster.createTopics(ctx, &s.cfg, s.topics); err != nil {
+			return err
+		}
+	}
+	if err := s.openVerifier(); err != nil {
+		return err
+	}
+	if err := s.openLoad(); err != nil {
+		return err
+	}
+	if err := s.openInstances(); err != nil {
+		return err
+	}
+	for _, m := range s.members {
+		if err := m.instance.Start(s.ctx); err != nil {
+			return Runf("start instance %s: %w", m.name, err)
+		}
+	}
+	return nil
+}
+
+// openInstances opens the state directory of every instance.
+func (s *Session) openInstances() error {
+	root, err := s.stateRoot()
+	if err != nil {
+		return err
+	}
+	s.cache = state.NewCache(int64(s.cfg.Runtime.StoreCache))
+	s.injector = newInjector(s.ctx)
+	for n := range s.cfg.Runtime.Instances {
+		name := fmt.Sprintf("%s%d", s.cfg.Application.Name, n+1)
+		m := &member{name: name, link: faults.NewLink(name)}
+		cfg := s.instanceConfig(name, filepath.Join(root, name))
+		m.instance, err = runtime.New(cfg, s.program, runtime.Env{
+			Brokers: s.cluster.brokers, Dial: m.link.Wrap(s.cluster.dial), ClusterID: s.cluster.id, FS: s.fs, Cache: s.cache,
+			Journal: s.journal, Logger: s.log, OnLoop: s.injector.onLoop,
+		})
+		if err != nil {
+			m.link.Close()
+			return stateError(err)
+		}
+		s.members = append(s.members, m)
+	}
+	return nil
+}
+
+// stateError sorts the errors of a state directory: one that belongs to another cluster is a mistake of the user, the rest
+// is a machine that cannot run the session.
+func stateError(err error) error {
+	var mismatch *state.ClusterMismatchError
+	if errors.As(err, &mismatch) {
+		return &UsageError{err}
+	}
+	return &RunError{err}
+}
+
+// stateRoot returns the folder of the state directories: the configured one; on the embedded broker, whose topics end with
+// the process, a temporary one.
+func (s *Session) stateRoot() (string, error) {
+	if dir := s.cfg.Runtime.StateDir; dir != "" {
+		return dir, nil
+	}
+	if s.fs != nil {
+		return "/state", nil
+	}
+	if s.cluster.embedded != nil {
+		dir, err := os.MkdirTemp("", "eostop-")
+		if err != nil {
+			return "", Runf("state directory: %w; name a writable one with --state-dir", err)
+		}
+		s.stateDir = dir
+		return dir, nil
+	}
+	home := os.Getenv("XDG_STATE_HOME")
+	if home == "" {
+		user, err := os.UserHomeDir()
+		if err != nil {
+			return "", Runf("state directory: %w; name one with --state-dir", err)
+		}
+		home = filepath.Join(user, ".local", "state")
+	}
+	return filepath.Join(home, "eostop", s.cfg.Application.ID), nil
+}
+
+func (s *Session) instanceConfig(name, dir string) runtime.Config {
+	r := &s.cfg.Runtime
+	cfg := runtime.DefaultConfig()
+	cfg.ApplicationID, cfg.ClientID, cfg.StateDir = s.cfg.Application.ID, name, dir
+	cfg.StreamThreads = r.Threads
+	cfg.CommitInterval, cfg.SessionTimeout, cfg.HeartbeatInterval = r.CommitInterval, r.SessionTimeout, r.HeartbeatInterval
+	cfg.RebalanceTimeout, cfg.TransactionTimeout = r.RebalanceTimeout, r.TransactionTimeout
+	cfg.ReplicationFactor = int16(s.cfg.Cluster.ReplicationFactor)
+	cfg.RepartitionPurgeInterval, cfg.ActiveFencing = r.RepartitionPurgeInterval, r.ActiveFencing
+	cfg.Memtable = int(r.StoreMemtable)
+	if s.cluster.embedded != nil {
+		cfg.CompactChangelogs, cfg.ChangelogRewriteInterval = false, r.ChangelogRewriteInterval
+	}
+	return cfg
+}
+
+func (s *Session) openLoad() error {
+	if !s.cfg.Load.Enabled {
+		return nil
+	}
+	load, err := NewGenerator(LoadConfig{
+		Rate: s.cfg.Load.Rate, Records: s.cfg.Load.Records, Keys: s.cfg.Load.Keys, ValueBytes: s.cfg.Load.ValueBytes,
+		Partitions: int32(s.cfg.Cluster.Partitions), Seed: s.seed, Run: uint64(time.Now().UnixNano()),
+	}, s.topics.Input, append(s.cluster.options(), kgo.ClientID("eostop-load"))...)
+	if err != nil {
+		return &UsageError{err}
+	}
+	s.load = load
+	return nil
+}
+
+// sessionHeader is the first line of a session log.
+type sessionHeader struct {
+	Version       string    `json:"version"`
+	ApplicationID string    `json:"application_id"`
+	Topology      string    `json:"topology"`
+	Guarantee     string    `json:"guarantee"`
+	Profile       string    `json:"profile"`
+	Seed          int64     `json:"seed"`
+	Began         time.Time `json:"began"`
+}
+
+func (s *Session) logHeader() sessionHeader {
+	return sessionHeader{
+		Version: Version, ApplicationID: s.cfg.Application.ID, Topology: s.cfg.Application.Topology,
+		Guarantee: s.cfg.Runtime.Guarantee, Profile: s.cfg.Faults.Profile, Seed: s.seed, Began: time.Now(),
+	}
+}
+
+// Partition cuts an instance off from the brokers, in the direction "both", "in" or "out". It is done when it returns.
+func (s *Session) Partition(instance, direction string) error {
+	d, err := faults.ParseDirection(direction)
+	if err != nil {
+		return err
+	}
+	return s.ask(command{instance: instance, direction: d})
+}
+
+// Heal ends the cut of an instance.
+func (s *Session) Heal(instance string) error { return s.ask(command{instance: instance, heal: true}) }
+
+func (s *Session) ask(c command) error {
+	if !slices.ContainsFunc(s.members, func(m *member) bool { return m.name == c.instance }) {
+		return fmt.Errorf("no instance %q; there are %s", c.instance, s.memberNames())
+	}
+	c.done = make(chan error, 1)
+	select {
+	case s.commands <- c:
+		return <-c.done
+	case <-s.done:
+		return errors.New("the session has ended")
+	}
+}
+
+func (s *Session) memberNames() string {
+	names := ""
+	for i, m := range s.members {
+		if i > 0 {
+			names += ", "
+		}
+		names += m.name
+	}
+	return names
+}
+
+// Export writes the session log so far to a new file in the working directory and returns its path.
+func (s *Session) Export() (string, error) {
+	path := fmt.Sprintf("eostop-session-%s.jsonl", time.Now().Format("20060102-150405.000"))
+	if _, _, err := s.events.Export(path); err != nil {
+		return "", fmt.Errorf("export session log: %w", err)
+	}
+	return path, nil
+}
+
+// Stop ends the load and lets the application drain; with now, everything ends at once and the verdict is unknown.
+func (s *Session) Stop(now bool) {
+	if now {
+		s.abandon.Store(true)
+		s.cancel()
+	}
+	s.stopOnce.Do(func() { close(s.stop) })
+}
+
+// Done is closed when the session has ended.
+func (s *Session) Done() <-chan struct{} { return s.done }
+
+// Wait waits for the end of the session and returns its report.
+func (s *Session) Wait() (*Report, error) {
+	<-s.done
+	s.background.Wait()
+	return s.report, s.err
+}

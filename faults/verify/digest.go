@@ -1,0 +1,190 @@
+package verify
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// StoreDigest is what the owner of a store says about its committed content. Sum is SHA-256 over the entries in the
+// order of their keys, each as length of the key (4 bytes, big-endian), key, length of the value (the same), value.
+type StoreDigest struct {
+	Store     string // as in Config.Changelogs
+	Task      string // e.g. "1_0"; only named in witnesses
+	Partition int32  // of the changelog
+	Position  int64  // changelog offset that the content corresponds to; only named in witnesses
+	Sum       [sha256.Size]byte
+	Entries   int64
+}
+
+// table is the content of one partition of a store.
+type table map[string][]byte
+
+// put applies one changelog record; a nil value deletes.
+func (t table) put(key, value []byte) {
+	switch old, ok := t[string(key)]; {
+	case value == nil:
+		delete(t, string(key))
+	case ok && len(old) == len(value):
+		copy(old, value)
+	default:
+		t[string(key)] = slices.Clone(value)
+	}
+}
+
+// digest returns the sum that StoreDigest describes.
+func (t table) digest() [sha256.Size]byte {
+	h := sha256.New()
+	var b []byte
+	for _, key := range slices.Sorted(maps.Keys(t)) {
+		value := t[key]
+		b = binary.BigEndian.AppendUint32(b[:0], uint32(len(key)))
+		b = append(b, key...)
+		b = binary.BigEndian.AppendUint32(b, uint32(len(value)))
+		h.Write(append(b, value...))
+	}
+	var sum [sha256.Size]byte
+	h.Sum(sum[:0])
+	return sum
+}
+
+// difference names the first key, in key order, at which two tables differ. Empty = they are equal.
+func (t table) difference(want table) string {
+	keys := slices.Collect(maps.Keys(t))
+	keys = slices.AppendSeq(keys, maps.Keys(want))
+	slices.Sort(keys)
+	for _, key := range slices.Compact(keys) {
+		got, has := t[key]
+		wanted, wants := want[key]
+		switch {
+		case !has:
+			return fmt.Sprintf("key %q is missing, want %x", key, wanted)
+		case !wants:
+			return fmt.Sprintf("key %q is %x, want none", key, got)
+		case !bytes.Equal(got, wanted):
+			return fmt.Sprintf("key %q is %x, want %x", key, got, wanted)
+		}
+	}
+	return ""
+}
+
+// split returns what the model says every partition of a store holds. A store's entries lie where the partitioner
+// puts their keys.
+func split(m Model, store string, partitions int, hash func([]byte) uint32) []table {
+	tables := newTables(partitions)
+	m.State(store, func(key, value []byte) {
+		tables[int(hash(key)&0x7fffffff)%partitions].put(key, value)
+	})
+	return tables
+}
+
+func newTables(n int) []table {
+	tables := make([]table, n)
+	for i := range tables {
+		tables[i] = make(table)
+	}
+	return tables
+}
+
+// comparison is one partition of one store, seen from up to three sides.
+type comparison struct {
+	store, topic string
+	partition    int32
+	changelog    table
+	model        table        // nil = not known
+	owner        *StoreDigest // nil = not known
+}
+
+// findings returns what differs, in words.
+func (c *comparison) findings() []string {
+	var found []string
+	if c.model != nil {
+		if d := c.changelog.difference(c.model); d != "" {
+			found = append(found, fmt.Sprintf("changelog differs from the model: %s", d))
+		}
+	}
+	if c.owner == nil {
+		return found
+	}
+	if sum := c.changelog.digest(); sum != c.owner.Sum {
+		found = append(found, fmt.Sprintf(
+			"store of task %s at position %d (%d entries) differs from its changelog (%d entries)",
+			c.owner.Task, c.owner.Position, c.owner.Entries, len(c.changelog)))
+	}
+	if c.model != nil && c.model.digest() != c.owner.Sum {
+		found = append(found, fmt.Sprintf("store of task %s differs from the model", c.owner.Task))
+	}
+	return found
+}
+
+// compare judges every partition of every store.
+func compare(j *judge, all []comparison, at time.Time) {
+	for i := range all {
+		c := &all[i]
+		j.stores++
+		if c.model == nil && c.owner == nil {
+			continue
+		}
+		j.digestChecked++
+		if found := c.findings(); len(found) > 0 {
+			j.add(Witness{
+				Kind: KindStateMismatch, At: at,
+				Detail: fmt.Sprintf("%s partition %d (changelog %s-%d): %s", c.store, c.partition, c.topic, c.partition, strings.Join(found, "; ")),
+			})
+		}
+	}
+}
+
+// foldChangelogs reads changelogs, given as store to topic, from their log starts to their ends as of the call. The
+// second result names the partitions that could not be read to the end, and why.
+func foldChangelogs(ctx context.Context, base []kgo.Opt, changelogs map[string]string) (map[string][]table, []string, error) {
+	var doubts []string
+	r, err := newReader(base, func(topic string, partition int32, next int64) {
+		doubts = append(doubts, fmt.Sprintf("offset %d of changelog %s-%d was deleted before it could be read", next, topic, partition))
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	defer r.close()
+	var last error
+	note := func(err error) { last = err }
+	topics := slices.Sorted(maps.Values(changelogs))
+	if _, err := r.start(ctx, topics, nil, note); err != nil {
+		return nil, nil, fmt.Errorf("changelogs: %w", firstOf(last, err))
+	}
+	ends, err := r.list(ctx, topics, r.admin.ListEndOffsets, note)
+	if err != nil {
+		return nil, nil, fmt.Errorf("changelogs: %w", firstOf(last, err))
+	}
+	folded := make(map[string][]table)
+	for _, topic := range topics {
+		folded[topic] = newTables(len(r.partitions[topic]))
+	}
+	for len(r.behind(ends)) > 0 && !r.failed() && ctx.Err() == nil {
+		r.poll(ctx, pollWait, "", func(topic string, partition int32, records []*kgo.Record) {
+			for _, rec := range records {
+				if rec.Offset < ends[topic][partition] {
+					folded[topic][partition].put(rec.Key, rec.Value)
+				}
+			}
+		})
+	}
+	return folded, append(doubts, r.explain(ctx, ends)...), nil
+}
+
+func firstOf(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,114 @@
+package verify
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Kinds of witnesses.
+const (
+	KindDuplicate     = "duplicate"
+	KindLost          = "lost"
+	KindOutOfOrder    = "out_of_order"
+	KindWrongValue    = "wrong_value"
+	KindUnexpected    = "unexpected"
+	KindStateMismatch = "state_mismatch"
+)
+
+// maxWitnesses bounds Status.Witnesses; the counters go on.
+const maxWitnesses = 100
+
+// judge keeps what was found and turns it into a Status.
+type judge struct {
+	atLeastOnce bool // duplicates are no violation
+
+	in, processed, pending, out       int64
+	duplicated, lost, outOfOrder      int64
+	wrong, unexpected                 int64
+	stores, digestChecked, digestDiff int64
+
+	latency   histogram
+	witnesses []Witness
+	doubts    []string // why the verdict cannot be clean
+	waiting   string   // what the verifier waits for, empty = nothing
+	final     bool
+}
+
+// add counts a finding and keeps it as a witness while there is room. It returns the witness's index, -1 without one.
+func (j *judge) add(w Witness) int {
+	switch w.Kind {
+	case KindDuplicate:
+		j.duplicated++
+		if j.atLeastOnce {
+			return -1
+		}
+	case KindLost:
+		j.lost++
+	case KindOutOfOrder:
+		j.outOfOrder++
+	case KindWrongValue:
+		j.wrong++
+	case KindUnexpected:
+		j.unexpected++
+	case KindStateMismatch:
+		j.digestDiff++
+	}
+	if len(j.witnesses) == maxWitnesses {
+		return -1
+	}
+	j.witnesses = append(j.witnesses, w)
+	return len(j.witnesses) - 1
+}
+
+// found turns a lost output into one out of order, because it came after all. The index is that of add.
+func (j *judge) found(witness int, output, detail string, at time.Time) {
+	j.lost--
+	j.outOfOrder++
+	if witness < 0 {
+		return
+	}
+	// Statuses that were handed out share the slice.
+	j.witnesses = slices.Clone(j.witnesses)
+	w := &j.witnesses[witness]
+	w.Kind, w.Outputs, w.Detail, w.At = KindOutOfOrder, []string{output}, detail, at
+}
+
+// doubt notes why the verdict cannot be clean; the same reason counts once.
+func (j *judge) doubt(format string, args ...any) {
+	if s := fmt.Sprintf(format, args...); !slices.Contains(j.doubts, s) && len(j.doubts) < maxWitnesses {
+		j.doubts = append(j.doubts, s)
+	}
+}
+
+// status assembles an immutable picture.
+func (j *judge) status() *Status {
+	s := &Status{
+		Verdict: Clean, Final: j.final, Waiting: j.waiting,
+		In: j.in, Processed: j.processed, Out: j.out, Lag: j.pending,
+		Duplicated: j.duplicated, Lost: j.lost, OutOfOrder: j.outOfOrder, Wrong: j.wrong, Unexpected: j.unexpected,
+		Stores: j.stores, DigestChecked: j.digestChecked, DigestMismatch: j.digestDiff,
+		Latency: j.latency.latency(),
+		// Nothing writes to the elements in the shared part again.
+		Witnesses: j.witnesses[:len(j.witnesses):len(j.witnesses)],
+	}
+	violation := func(n int64, format string) {
+		if n > 0 {
+			s.Verdict = Violation
+			s.Reasons = append(s.Reasons, fmt.Sprintf(format, n))
+		}
+	}
+	violation(j.lost, "%d owed outputs are missing")
+	if !j.atLeastOnce {
+		violation(j.duplicated, "%d outputs repeat the effect of an input")
+	}
+	violation(j.digestDiff, "%d store partitions differ from their changelog or from the model")
+	violation(j.wrong, "%d outputs differ from the model")
+	violation(j.outOfOrder, "%d outputs are out of order within their key")
+	violation(j.unexpected, "%d outputs have no input that owes them")
+	if s.Verdict == Clean && len(j.doubts) > 0 {
+		s.Verdict = Unknown
+	}
+	s.Reasons = append(s.Reasons, j.doubts...)
+	return s
+}

@@ -1,0 +1,408 @@
+// Command eostop is top for exactly-once streams: it hosts a complete exactly-once stream-processing application in a terminal
+// dashboard, cuts its instances off from the brokers, and proves while it runs that every record was processed exactly once.
+package main
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"os"
+	"os/signal"
+	goruntime "runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"eostop/faults/soak"
+	"eostop/ui"
+	"eostop/ui/noprobe"
+
+	"github.com/charmbracelet/x/term"
+)
+
+// defaults is the text of the configuration that applies when nothing else is said.
+//
+//go:embed config.yaml
+var defaults []byte
+
+func main() {
+	noprobe.Restore()
+	os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// program is one call of the command.
+type program struct {
+	command string
+	args    []string // behind the command
+	stdin   io.Reader
+	stdout  io.Writer
+	stderr  io.Writer
+}
+
+// command is one row of the table of commands.
+type command struct {
+	name  string
+	usage string
+	run   func(*program, context.Context) error // nil: not available yet
+}
+
+func commands() []command {
+	return []command{
+		{"run", "the dashboard; without a terminal or with --headless: progress on stderr, result on stdout (the default)", (*program).session},
+		{"config", "the effective configuration, with where each value came from; --check validates only", (*program).config},
+		{"version", "the version of this program", (*program).version},
+		{"help", "this text", (*program).help},
+		{"matrix", "comparison of profiles and guarantees", nil},
+		{"simulate", "the same runtime on virtual time", nil},
+		{"replay", "a recorded session in the dashboard", nil},
+		{"verify", "audit what an application left in its topics", nil},
+		{"check", "is this cluster fit for a run", nil},
+		{"clean", "remove the topics, group and state of an application", nil},
+		{"bench", "throughput, latency, restore, start-up", nil},
+		{"diff", "compare two reports", nil},
+		{"completion", "completion for a shell", nil},
+	}
+}
+
+// run executes one call and returns its exit code. Commands that are not available yet stand last in the table.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	p := &program{command: "run", args: args, stdin: stdin, stdout: stdout, stderr: stderr}
+	if len(args) > 0 {
+		switch first := args[0]; {
+		case first == "--version":
+			p.command, p.args = "version", args[1:]
+		case first == "-h", first == "--help":
+			p.command, p.args = "help", args[1:]
+		case !strings.HasPrefix(first, "-"):
+			p.command, p.args = first, args[1:]
+		}
+	}
+	return p.exitCode(p.execute(ctx))
+}
+
+func (p *program) execute(ctx context.Context) error {
+	var available []string
+	for _, c := range commands() {
+		switch {
+		case c.run != nil && c.name == p.command:
+			return c.run(p, ctx)
+		case c.run != nil:
+			available = append(available, c.name)
+		case c.name == p.command:
+			return soak.Usagef("command %s is not available yet; valid: %s", c.name, strings.Join(available, ", "))
+		}
+	}
+	return soak.Usagef("unknown command %q; valid: %s", p.command, strings.Join(available, ", "))
+}
+
+// verdictError carries the exit code of a run that took place: it has nothing more to print.
+type verdictError struct{ code int }
+
+func (e *verdictError) Error() string { return fmt.Sprintf("exit code %d", e.code) }
+
+// exitCode prints what went wrong, one line for each problem, and returns the exit code that it means.
+func (p *program) exitCode(err error) int {
+	var (
+		verdict *verdictError
+		usage   *soak.UsageError
+		place   *soak.FileError
+	)
+	if errors.As(err, &verdict) {
+		return verdict.code
+	}
+	for _, problem := range soak.Problems(err) {
+		text := problem.Error()
+		if !errors.As(problem, &place) { // Which shows the line of the file.
+			text = strings.Join(strings.Fields(text), " ")
+		}
+		fmt.Fprintln(p.stderr, "eostop: "+text)
+	}
+	switch {
+	case err == nil:
+		return soak.ExitClean
+	case errors.As(err, &usage):
+		return soak.ExitUsage
+	}
+	return soak.ExitNotRun
+}
+
+func (p *program) version(context.Context) error {
+	if len(p.args) > 0 {
+		return soak.Usagef("unexpected argument %q; version takes none", p.args[0])
+	}
+	text := "eostop " + soak.Version
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				text += " " + s.Value[:min(12, len(s.Value))]
+			}
+		}
+	}
+	_, err := fmt.Fprintf(p.stdout, "%s %s %s/%s\n", text, goruntime.Version(), goruntime.GOOS, goruntime.GOARCH)
+	return err
+}
+
+func (p *program) help(context.Context) error {
+	var b strings.Builder
+	b.WriteString("eostop [COMMAND] [FLAGS]\n\nCommands\n")
+	for _, c := range commands() {
+		if c.run == nil {
+			c.usage += " (not available yet)"
+		}
+		fmt.Fprintf(&b, "  %-11s %s\n", c.name, c.usage)
+	}
+	b.WriteString("\nFlags of run and config\n" + soak.FlagUsages("run") + "      --check                  config only: say whether the configuration is valid\n")
+	b.WriteString("\nExit codes\n" +
+		"  0 clean   1 violation, or a thread died that should have survived   2 usage or configuration\n" +
+		"  3 verdict unknown   4 could not run\n")
+	_, err := io.WriteString(p.stdout, b.String())
+	return err
+}
+
+// load reads flags and configuration; it returns nil when the flags asked for help, which it has printed then.
+func (p *program) load() (*soak.Flags, *soak.Loaded, error) {
+	flags, err := soak.ParseFlags(p.command, p.args)
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case flags.Help:
+		return nil, nil, p.help(context.Background())
+	case flags.FaultHelp:
+		_, err := io.WriteString(p.stdout, soak.FaultHelp())
+		return nil, nil, err
+	}
+	loaded, err := soak.ReadConfig(soak.Sources{Embedded: defaults, File: flags.ConfigFile, Env: os.Environ(), Flags: flags.Values})
+	return flags, loaded, err
+}
+
+func (p *program) config(context.Context) error {
+	flags, loaded, err := p.load()
+	if err != nil || loaded == nil {
+		return err
+	}
+	invalid := loaded.Validate()
+	text := loaded.Text()
+	if flags.Check {
+		text = ""
+		if invalid == nil {
+			text = "the configuration is valid\n"
+		}
+	}
+	_, err = io.WriteString(p.stdout, text)
+	return errors.Join(invalid, err)
+}
+
+// session is the run command.
+func (p *program) session(ctx context.Context) error {
+	_, loaded, err := p.load()
+	if err != nil || loaded == nil {
+		return err
+	}
+	cfg := &loaded.Config
+	if err := errors.Join(loaded.Validate(), cfg.CheckFiles()); err != nil {
+		return err
+	}
+	logger, closeLog, err := cfg.OpenLog()
+	if err != nil {
+		return err
+	}
+	defer closeLog()
+	if cfg.Session.Pprof != "" {
+		stop, err := servePprof(cfg.Session.Pprof, logger)
+		if err != nil {
+			return err
+		}
+		defer stop()
+	}
+	session, err := soak.New(*cfg, nil, soak.Deps{Logger: logger})
+	if err != nil {
+		return err
+	}
+	shown := &exporting{Session: session}
+	report, err := p.drive(ctx, shown, cfg)
+	if err != nil {
+		return err
+	}
+	return p.result(cfg, shown, report)
+}
+
+// exporting remembers the session logs that were exported, for the summary.
+type exporting struct {
+	*soak.Session
+	mu    sync.Mutex
+	paths []string
+}
+
+// Export writes the session log so far and returns its path.
+func (e *exporting) Export() (string, error) {
+	path, err := e.Session.Export()
+	if err == nil {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.paths = append(e.paths, path)
+	}
+	return path, err
+}
+
+func (e *exporting) exported() []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Clone(e.paths)
+}
+
+// drive starts the session, shows it until it is over, and obeys signals meanwhile.
+func (p *program) drive(ctx context.Context, s *exporting, cfg *soak.Config) (*soak.Report, error) {
+	signals := make(chan os.Signal, 4)
+	wanted := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // nohup wants it ignored.
+		wanted = append(wanted, syscall.SIGHUP)
+	}
+	signal.Notify(signals, wanted...)
+	defer signal.Stop(signals)
+	if err := start(ctx, s.Session, signals); err != nil {
+		return nil, err
+	}
+
+	view, leave := context.WithCancel(ctx)
+	defer leave()
+	screen := p.terminal(cfg)
+	var obeyed sync.WaitGroup
+	obeyed.Go(func() { p.obey(ctx, s.Session, signals, leave, screen == nil) })
+	var trouble error
+	if screen != nil {
+		trouble = p.dashboard(view, s, cfg, screen)
+	} else {
+		file, ok := p.stderr.(*os.File)
+		tty := ok && term.IsTerminal(file.Fd()) && !cfg.UI.Plain
+		trouble = ui.Progress(view, p.stderr, tty, s)
+	}
+	if trouble != nil {
+		s.Stop(true)
+	}
+	report, err := s.Wait()
+	obeyed.Wait()
+	if trouble != nil && !errors.Is(trouble, ui.ErrLeft) {
+		return nil, &soak.RunError{Err: trouble}
+	}
+	return report, err
+}
+
+// start waits for the session to start; a signal or the end of ctx ends the attempt.
+func start(ctx context.Context, s *soak.Session, signals <-chan os.Signal) error {
+	attempt, cancel := context.WithCancel(ctx)
+	defer cancel()
+	result := make(chan error, 1)
+	go func() { result <- s.Start(attempt) }()
+	select {
+	case err := <-result:
+		return err
+	case <-signals:
+	case <-ctx.Done():
+	}
+	cancel()
+	if err := <-result; err == nil { // It was just through.
+		s.Stop(true)
+		if _, err := s.Wait(); err != nil {
+			return err
+		}
+	}
+	return soak.Runf("interrupted before the application had started; nothing was run")
+}
+
+// obey turns signals into stops: the first Ctrl-C drains, everything else ends at once.
+func (p *program) obey(ctx context.Context, s *soak.Session, signals <-chan os.Signal, leave func(), headless bool) {
+	ended := ctx.Done()
+	for drained := false; ; {
+		select {
+		case <-s.Done():
+			return
+		case sig := <-signals:
+			if sig == os.Interrupt && !drained {
+				drained = true
+				if headless {
+					fmt.Fprintln(p.stderr, "\neostop: the load stops and the application drains; Ctrl-C again stops now")
+				}
+				s.Stop(false)
+				continue
+			}
+		case <-ended:
+			ended = nil
+		}
+		leave()
+		s.Stop(true)
+	}
+}
+
+// terminal returns where the dashboard is drawn, or nil when there shall be none.
+func (p *program) terminal(cfg *soak.Config) *os.File {
+	file, ok := p.stdout.(*os.File)
+	if !ok || cfg.UI.Headless || cfg.UI.Plain || !term.IsTerminal(file.Fd()) {
+		return nil
+	}
+	return file
+}
+
+func (p *program) dashboard(ctx context.Context, s ui.Session, cfg *soak.Config, screen *os.File) error {
+	options := ui.Default()
+	options.Theme, options.ASCII, options.FPS, options.Output = cfg.UI.Theme, cfg.UI.ASCII, cfg.UI.FPS, screen
+	if file, ok := p.stdin.(*os.File); ok && term.IsTerminal(file.Fd()) {
+		options.Input = file
+	}
+	return ui.Run(ctx, s, options)
+}
+
+// result prints the summary and writes the reports.
+func (p *program) result(cfg *soak.Config, s *exporting, report *soak.Report) error {
+	final := *s.Snapshot()
+	final.Verify.Verdict, final.Verify.Reasons, final.Processed = report.Verdict, report.Reasons, report.Records.Processed
+	errs := []error{ui.Summary(p.stdout, &final, s.exported())}
+	if path := cfg.Session.Report; path != "" {
+		errs = append(errs, soak.WriteReport(path, report))
+	}
+	if path := cfg.Session.JUnit; path != "" {
+		errs = append(errs, soak.WriteJUnit(path, report))
+	}
+	code := soak.ExitCode(report)
+	// A bad verdict must not be hidden behind a report that could not be written.
+	if unwritten := p.exitCode(errors.Join(errs...)); code == soak.ExitClean {
+		code = unwritten
+	}
+	return &verdictError{code}
+}
+
+// servePprof serves the profiler until the returned function is called.
+func servePprof(address string, log *slog.Logger) (func(), error) {
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, soak.Runf("session.pprof: %w; choose another address with --pprof", err)
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	var served sync.WaitGroup
+	served.Go(func() {
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			log.Error("profiler", "error", err)
+		}
+	})
+	log.Info("profiler", "address", listener.Addr().String())
+	return func() {
+		if err := server.Close(); err != nil {
+			log.Error("profiler", "error", err)
+		}
+		served.Wait()
+	}, nil
+}

@@ -1,0 +1,102 @@
+package runtime
+
+import (
+	"context"
+	"net"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// baseOptions are those of every client of an instance.
+func (i *Instance) baseOptions(clientID string, monitor *connectionMonitor) []kgo.Opt {
+	opts := []kgo.Opt{
+		kgo.SeedBrokers(i.env.Brokers...),
+		kgo.ClientID(clientID),
+		kgo.Dialer(i.dial),
+		kgo.RequestTimeoutOverhead(i.cfg.RequestTimeout),
+		// The default of 5 s would be paid for every retriable error, for example of a first produce that meets the markers of the
+		// last transaction.
+		kgo.MetadataMinAge(100 * time.Millisecond),
+		kgo.DisableClientMetrics(),
+		kgo.WithLogger(clientLog{i.log.With("client", clientID)}),
+	}
+	if monitor != nil {
+		opts = append(opts, kgo.WithHooks(monitor))
+	}
+	return opts
+}
+
+// dial bounds each dial: a black hole answers nothing.
+func (i *Instance) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, i.cfg.DialTimeout)
+	defer cancel()
+	if i.env.Dial != nil {
+		return i.env.Dial(ctx, network, addr)
+	}
+	var d net.Dialer
+	return d.DialContext(ctx, network, addr)
+}
+
+// clientOptions are those of a thread's client; the role completes its client id as in Kafka Streams.
+func (i *Instance) clientOptions(t *StreamThread, role string) []kgo.Opt {
+	return i.baseOptions(t.name+"-"+role, &t.monitor)
+}
+
+// dataOptions are those of the consumer that reads inputs and changelogs. It is given each partition with an offset and
+// never chooses one itself; control records move the position past the end of transactions.
+func (i *Instance) dataOptions(t *StreamThread) []kgo.Opt {
+	return append(i.clientOptions(t, "restore-consumer"),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.KeepControlRecords(),
+		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
+		kgo.FetchMaxWait(500*time.Millisecond),
+	)
+}
+
+// producerOptions are those of the transactional producer. Requests that end a transaction or send its offsets are never
+// repeated by the client: an old one that arrives late could decide the next transaction (KAFKA-17754). An unanswered one
+// leaves the outcome unknown, and the producer is re-initialised.
+func (i *Instance) producerOptions(t *StreamThread) []kgo.Opt {
+	return append(i.clientOptions(t, "producer"),
+		kgo.TransactionalID(i.transactionalID(t.index)),
+		kgo.TransactionTimeout(i.cfg.TransactionTimeout),
+		kgo.ConsumerGroup(i.cfg.ApplicationID),
+		kgo.RequireStableFetchOffsets(),
+		kgo.RecordPartitioner(partitioner{}),
+		kgo.ProducerLinger(0),
+		kgo.MaxBufferedRecords(50_000),
+		kgo.ProduceRequestTimeout(5*time.Second),
+		kgo.ProducerBatchCompression(kgo.NoCompression()),
+		kgo.RetryTimeoutFn(func(key int16) time.Duration {
+			switch kmsg.Key(key) {
+			case kmsg.EndTxn, kmsg.TxnOffsetCommit:
+				return time.Nanosecond
+			default:
+				return i.cfg.RequestTimeout
+			}
+		}),
+	)
+}
+
+// partitioner takes a record's partition where it is set (changelogs), and else hashes the key as the Java client does.
+type partitioner struct{}
+
+// ForTopic implements kgo.Partitioner.
+func (partitioner) ForTopic(topic string) kgo.TopicPartitioner {
+	return topicPartitioner{kgo.StickyKeyPartitioner(nil).ForTopic(topic)}
+}
+
+type topicPartitioner struct{ byKey kgo.TopicPartitioner }
+
+// RequiresConsistency implements kgo.TopicPartitioner: a key's partition must not depend on which ones are writable now.
+func (p topicPartitioner) RequiresConsistency(*kgo.Record) bool { return true }
+
+// Partition implements kgo.TopicPartitioner.
+func (p topicPartitioner) Partition(r *kgo.Record, n int) int {
+	if r.Partition >= 0 {
+		return int(r.Partition)
+	}
+	return p.byKey.Partition(r, n)
+}

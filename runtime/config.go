@@ -1,0 +1,124 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"eostop/runtime/journal"
+	"eostop/runtime/state"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// Config configures one instance. All instances of an application share everything but ClientID and StateDir.
+type Config struct {
+	// ApplicationID is the consumer group, and the prefix of internal topics and transactional ids.
+	ApplicationID string
+	// ClientID names the instance; its threads are called <ClientID>-StreamThread-<n>.
+	ClientID string
+	// StreamThreads is the number of stream threads.
+	StreamThreads int
+	// StateDir is the instance's own state directory.
+	StateDir string
+
+	CommitInterval    time.Duration // between two commits of a thread
+	PollInterval      time.Duration // the longest that a thread waits for records (Kafka's poll.ms)
+	MaxPollRecords    int           // records taken at once
+	SessionTimeout    time.Duration // after which the group expels a silent member
+	HeartbeatInterval time.Duration
+	RebalanceTimeout  time.Duration // how long the group waits for a member to rejoin
+	// TransactionTimeout is the broker's limit for an open transaction, and our limit for a commit.
+	TransactionTimeout time.Duration
+	RequestTimeout     time.Duration // how long a request may stay unanswered
+	DialTimeout        time.Duration
+
+	// ReplicationFactor of internal topics; -1 takes the broker's default.
+	ReplicationFactor int16
+	// CompactChangelogs creates changelogs with cleanup.policy=compact. Without it ChangelogRewriteInterval must be set, or
+	// changelogs grow for ever.
+	CompactChangelogs bool
+	// ChangelogRewriteInterval is the time in which the live entries of each store are written to its changelog once more, so
+	// that older records can be deleted; 0 switches it off.
+	ChangelogRewriteInterval time.Duration
+	// RepartitionPurgeInterval is how often consumed and committed records of repartition topics are deleted; 0 switches it off.
+	RepartitionPurgeInterval time.Duration
+	// ActiveFencing lets the group's leader abort what expelled members left open, instead of waiting for the transaction time-out.
+	ActiveFencing bool
+	// MaxMigrations in a row of one thread, without a commit between, are fatal: they would hide a mistake of ours.
+	MaxMigrations int
+	// Memtable is the size of a store's memtable in bytes.
+	Memtable int
+}
+
+// DefaultConfig returns the defaults of a configuration; ApplicationID, ClientID and StateDir are left to be set.
+func DefaultConfig() Config {
+	return Config{
+		StreamThreads:            3,
+		CommitInterval:           100 * time.Millisecond,
+		PollInterval:             100 * time.Millisecond,
+		MaxPollRecords:           1000,
+		SessionTimeout:           10 * time.Second,
+		HeartbeatInterval:        time.Second,
+		RebalanceTimeout:         15 * time.Second,
+		TransactionTimeout:       10 * time.Second,
+		RequestTimeout:           10 * time.Second,
+		DialTimeout:              2 * time.Second,
+		ReplicationFactor:        -1,
+		CompactChangelogs:        true,
+		RepartitionPurgeInterval: 30 * time.Second,
+		ActiveFencing:            true,
+		MaxMigrations:            20,
+		Memtable:                 1 << 20,
+	}
+}
+
+// Validate reports everything that is wrong, each problem with the field first.
+func (c *Config) Validate() error {
+	var errs []error
+	check := func(ok bool, format string, args ...any) {
+		if !ok {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	check(c.ApplicationID != "", "ApplicationID: must not be empty")
+	check(c.ClientID != "", "ClientID: must not be empty")
+	check(c.StateDir != "", "StateDir: must not be empty")
+	check(c.StreamThreads > 0, "StreamThreads: %d, must be at least 1", c.StreamThreads)
+	check(c.CommitInterval > 0, "CommitInterval: %v, must be positive", c.CommitInterval)
+	check(c.PollInterval > 0, "PollInterval: %v, must be positive", c.PollInterval)
+	check(c.MaxPollRecords > 0, "MaxPollRecords: %d, must be at least 1", c.MaxPollRecords)
+	check(c.HeartbeatInterval > 0 && c.HeartbeatInterval < c.SessionTimeout,
+		"HeartbeatInterval: %v, must be positive and shorter than SessionTimeout (%v)", c.HeartbeatInterval, c.SessionTimeout)
+	check(c.RebalanceTimeout > 0, "RebalanceTimeout: %v, must be positive", c.RebalanceTimeout)
+	check(c.TransactionTimeout > c.CommitInterval,
+		"TransactionTimeout: %v, must be longer than CommitInterval (%v)", c.TransactionTimeout, c.CommitInterval)
+	check(c.RequestTimeout > 0, "RequestTimeout: %v, must be positive", c.RequestTimeout)
+	check(c.DialTimeout > 0, "DialTimeout: %v, must be positive", c.DialTimeout)
+	check(c.MaxMigrations > 0, "MaxMigrations: %d, must be at least 1", c.MaxMigrations)
+	return errors.Join(errs...)
+}
+
+// Env is what an instance needs from the outside. Brokers is required; the rest has usable zero values.
+type Env struct {
+	// Brokers are the bootstrap addresses, HOST:PORT.
+	Brokers []string
+	// Dial opens every connection of the instance; nil dials TCP.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+	// ClusterID ties the state directory to one cluster.
+	ClusterID string
+	// FS holds the state directory; nil is the disk.
+	FS vfs.FS
+	// Cache is shared by all stores of the process; nil makes one of the instance's own.
+	Cache *state.Cache
+	// Journal receives the events; nil drops them.
+	Journal *journal.Journal
+	// Logger receives what the journal does not: the clients' own log. Nil drops it.
+	Logger *slog.Logger
+	// OnLoop, when set, is called by each stream thread's own goroutine once in each round of its loop, before it polls. It
+	// may block or panic: it is where stalls and crashes are injected.
+	OnLoop func(thread string)
+}

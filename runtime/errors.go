@@ -1,0 +1,178 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+
+	"eostop/runtime/state"
+	"eostop/runtime/topology"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// ErrorClass says what an error means for a stream thread. It is decided by the root cause, whatever wrapped it.
+type ErrorClass uint8
+
+// The classes, from harmless to deadly.
+const (
+	// Retriable errors leave everything as it is; the operation is tried again.
+	Retriable ErrorClass = iota
+	// Migrated means that somebody else owns the transaction or the tasks: the transaction is abandoned, the producer
+	// re-created, positions are read back from the broker.
+	Migrated
+	// Corrupted means that the outcome of a transaction or the content of a store is not known: the same, and what is
+	// missing is restored from the changelog.
+	Corrupted
+	// Fatal ends the thread through the uncaught-exception handler.
+	Fatal
+)
+
+func (c ErrorClass) String() string {
+	return [...]string{"retriable", "migrated", "corrupted", "fatal"}[c]
+}
+
+// ErrOffsetsRefused says that the group coordinator refused the offsets of a transaction: the thread's member id or
+// generation is no longer valid, or a rebalance came between (KIP-447). The transaction was aborted.
+var ErrOffsetsRefused = errors.New("offsets refused by the group coordinator (illegal generation or unknown member id); transaction aborted")
+
+// ErrUnknownOutcome wraps an error after which nobody on the client's side knows whether the transaction was committed
+// (KAFKA-9274).
+var ErrUnknownOutcome = errors.New("outcome of the transaction is unknown")
+
+// errNoGeneration guards against a hole of real brokers, which accept a commit with generation -1 while the group is empty.
+var errNoGeneration = errors.New("not a member of the group: refusing to commit without a generation")
+
+// PanicError is a panic of user code or of the runtime itself, turned into the error of the thread it happened in.
+type PanicError struct {
+	Value any
+	Stack []byte
+}
+
+func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
+
+// InputLostError says that records of an input were deleted before they were processed. It is fatal: going on would be a
+// silent hole.
+type InputLostError struct {
+	Topic     string
+	Partition int32
+	Offset    int64 // the first offset that was needed
+	Err       error
+}
+
+func (e *InputLostError) Error() string {
+	return fmt.Sprintf("input %s-%d: offset %d was deleted before it was processed; reset the group's offsets to go on behind the gap: %v",
+		e.Topic, e.Partition, e.Offset, e.Err)
+}
+
+func (e *InputLostError) Unwrap() error { return e.Err }
+
+// cause is one row of the classification: the error, its class, and the short name shown to people.
+type cause struct {
+	err   error
+	class ErrorClass
+	name  string
+}
+
+// fences are the errors by which a broker says that a producer may not go on.
+var fences = []error{
+	kerr.ProducerFenced, kerr.InvalidProducerEpoch, kerr.InvalidProducerIDMapping, kerr.UnknownProducerID,
+	kerr.OutOfOrderSequenceNumber, kerr.InvalidTxnState,
+}
+
+// isFence reports whether the broker refused the producer itself.
+func isFence(err error) bool {
+	return slices.ContainsFunc(fences, func(fence error) bool { return errors.Is(err, fence) })
+}
+
+// causes is searched from the top; the first that is found in the chain of an error decides.
+var causes = []cause{
+	{ErrUnknownOutcome, Corrupted, "unknown outcome"},
+	{state.ErrInUse, Retriable, "store in use by another thread"},
+	{kerr.ProducerFenced, Migrated, "fenced"},
+	{kerr.InvalidProducerEpoch, Migrated, "invalid producer epoch"},
+	{kerr.InvalidProducerIDMapping, Migrated, "invalid producer id mapping"},
+	{kerr.UnknownProducerID, Migrated, "unknown producer id"},
+	{kerr.OutOfOrderSequenceNumber, Migrated, "out of order sequence"},
+	{kerr.InvalidTxnState, Migrated, "invalid transaction state"},
+	{kerr.TransactionAbortable, Migrated, "transaction abortable"},
+	{kerr.IllegalGeneration, Migrated, "illegal generation"},
+	{kerr.UnknownMemberID, Migrated, "unknown member id"},
+	{kerr.RebalanceInProgress, Migrated, "rebalance in progress"},
+	{ErrOffsetsRefused, Migrated, "offsets refused"},
+	{errNoGeneration, Migrated, "no generation"},
+	{kerr.OffsetOutOfRange, Corrupted, "offset out of range"},
+	{state.ErrBroken, Corrupted, "broken store"},
+	{kerr.FencedInstanceID, Fatal, "fenced instance id"},
+	{kerr.TopicAuthorizationFailed, Fatal, "authorisation"},
+	{kerr.GroupAuthorizationFailed, Fatal, "authorisation"},
+	{kerr.ClusterAuthorizationFailed, Fatal, "authorisation"},
+	{kerr.TransactionalIDAuthorizationFailed, Fatal, "authorisation"},
+	{kerr.SaslAuthenticationFailed, Fatal, "authentication"},
+	{kerr.UnsupportedSaslMechanism, Fatal, "authentication"},
+	{kerr.IllegalSaslState, Fatal, "authentication"},
+	{kerr.SecurityDisabled, Fatal, "authentication"},
+	{kerr.InvalidTransactionTimeout, Fatal, "transaction time-out too large for the broker"},
+	{kerr.MessageTooLarge, Fatal, "record too large"},
+	{kerr.RecordListTooLarge, Fatal, "record too large"},
+	{kerr.InvalidTopicException, Fatal, "invalid topic"},
+	{kgo.ErrRecordTimeout, Corrupted, "send timed out"},
+	{kgo.ErrRecordRetries, Corrupted, "send timed out"},
+	{kgo.ErrClientClosed, Migrated, "client closed"},
+	{context.DeadlineExceeded, Corrupted, "timed out"},
+	{os.ErrDeadlineExceeded, Corrupted, "timed out"},
+	{context.Canceled, Retriable, "cancelled"},
+}
+
+// Classify decides what an error means by its root cause. It is the only place that does so (design: one classifier).
+func Classify(err error) (ErrorClass, string) {
+	if err == nil {
+		return Retriable, ""
+	}
+	var input *InputLostError
+	if errors.As(err, &input) {
+		return Fatal, "input lost"
+	}
+	for i := range causes {
+		if errors.Is(err, causes[i].err) {
+			return causes[i].class, causes[i].name
+		}
+	}
+	var (
+		panicked    *PanicError
+		processing  *topology.ProcessingError
+		deserialise *topology.DeserializationError
+		illegal     *IllegalTransitionError
+		network     net.Error
+		kafka       *kerr.Error
+		session     *kgo.ErrGroupSession
+		dataLoss    *kgo.ErrDataLoss
+	)
+	switch {
+	case errors.As(err, &panicked):
+		return Fatal, "panic"
+	case errors.As(err, &deserialise):
+		return Fatal, "deserialisation"
+	case errors.As(err, &processing):
+		return Fatal, "processing"
+	case errors.As(err, &illegal):
+		return Fatal, "illegal state transition"
+	case errors.As(err, &dataLoss):
+		return Corrupted, "data loss"
+	case errors.As(err, &kafka):
+		if kafka.Retriable {
+			return Retriable, kafka.Message
+		}
+		return Fatal, kafka.Message
+	case errors.As(err, &session):
+		return Retriable, "group session"
+	case errors.As(err, &network):
+		return Retriable, "network"
+	default:
+		return Fatal, "unexpected"
+	}
+}

@@ -1,0 +1,251 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"eostop/runtime/journal"
+	"eostop/runtime/state"
+	"eostop/runtime/topology"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// Instance is one process's share of an application: some stream threads over one state directory, what KafkaStreams is in
+// Java. Several instances with the same application id share the work.
+type Instance struct {
+	cfg       Config
+	env       Env
+	log       *slog.Logger
+	program   *program
+	directory *state.Directory
+	cache     *state.Cache
+	ownCache  bool
+	admin     *admin
+	state     *stateMachine[InstanceState]
+
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+
+	mu       sync.Mutex // guards threads and dead; never held while waiting
+	threads  []*StreamThread
+	dead     []ThreadDeath
+	replaced int
+}
+
+// ThreadDeath says how a thread ended that was not told to.
+type ThreadDeath struct {
+	Thread string    `json:"thread"`
+	At     time.Time `json:"at"`
+	Cause  string    `json:"cause"`
+	Error  string    `json:"error"`
+	// Class is the class of the error it died of.
+	Class ErrorClass `json:"-"`
+	// Replaced is true when a new thread took its place.
+	Replaced bool `json:"replaced"`
+}
+
+// New opens the state directory and prepares an instance; nothing talks to the brokers before Start.
+func New(cfg Config, top *topology.Topology, env Env) (*Instance, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("instance %s: %w", cfg.ClientID, err)
+	}
+	if len(env.Brokers) == 0 {
+		return nil, fmt.Errorf("instance %s: Brokers: must name at least one", cfg.ClientID)
+	}
+	if env.Logger == nil {
+		env.Logger = slog.New(slog.DiscardHandler)
+	}
+	inst := &Instance{cfg: cfg, env: env, log: env.Logger.With("instance", cfg.ClientID), program: newProgram(top, cfg.ApplicationID)}
+	inst.state = newStateMachine("Stream-client "+cfg.ClientID, InstanceCreated, instanceTransitions, func(from, to InstanceState) {
+		inst.emit(journal.Event{
+			Kind: journal.KindClientState, Level: journal.Info, Instance: cfg.ClientID, From: string(from), To: string(to),
+			Text: fmt.Sprintf("stream-client [%s] State transition from %s to %s", cfg.ClientID, from, to),
+		})
+	})
+	directory, err := state.OpenDirectory(state.DirectoryConfig{Path: cfg.StateDir, ClusterID: env.ClusterID, FS: env.FS})
+	if err != nil {
+		return nil, fmt.Errorf("instance %s: %w", cfg.ClientID, err)
+	}
+	inst.directory = directory
+	inst.cache = env.Cache
+	if inst.cache == nil {
+		inst.cache, inst.ownCache = state.NewCache(defaultCacheBytes), true
+	}
+	return inst, nil
+}
+
+// defaultCacheBytes is the block cache of an instance that was given none.
+const defaultCacheBytes = 64 << 20
+
+// Start starts the threads. It does not wait for them; watch Status.
+func (i *Instance) Start(ctx context.Context) error {
+	if _, err := i.state.to(InstanceRebalancing); err != nil {
+		return err
+	}
+	i.ctx, i.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	client, err := kgo.NewClient(i.baseOptions(i.cfg.ClientID+"-admin", nil)...)
+	if err != nil {
+		return fmt.Errorf("admin client: %w", err)
+	}
+	i.admin = &admin{client: client, adm: kadm.NewClient(client), group: i.cfg.ApplicationID, timeout: i.cfg.RequestTimeout}
+	i.mu.Lock()
+	for n := range i.cfg.StreamThreads {
+		i.threads = append(i.threads, newThread(i.ctx, i, n+1))
+	}
+	threads := slices.Clone(i.threads)
+	i.mu.Unlock()
+	for _, t := range threads {
+		i.launch(t)
+	}
+	return nil
+}
+
+// launch runs a thread and reacts to its death.
+func (i *Instance) launch(t *StreamThread) {
+	i.wg.Go(func() {
+		if err := t.run(); err != nil {
+			i.onThreadDeath(t, err)
+		}
+	})
+}
+
+// onThreadDeath is the uncaught-exception handler: the dead thread is replaced (KIP-671, REPLACE_THREAD).
+func (i *Instance) onThreadDeath(t *StreamThread, err error) {
+	class, cause := Classify(err)
+	current, _ := i.state.get()
+	replace := current == InstanceRunning || current == InstanceRebalancing
+	text := fmt.Sprintf("stream-thread [%s] Encountered an exception that ends the thread: %v", t.name, err)
+	if replace {
+		text += ". Replacing thread in the streams uncaught exception handler"
+	}
+	i.emit(journal.Event{Kind: journal.KindError, Level: journal.Error, Instance: i.cfg.ClientID, Thread: t.name, Cause: cause, Error: err.Error(), Text: text})
+	var panicked *PanicError
+	if errors.As(err, &panicked) {
+		i.log.Error("thread panicked", "thread", t.name, "stack", string(panicked.Stack))
+	}
+	death := ThreadDeath{Thread: t.name, At: time.Now(), Cause: cause, Error: err.Error(), Class: class, Replaced: replace}
+	var next *StreamThread
+	i.mu.Lock()
+	i.dead = append(i.dead, death)
+	if replace {
+		next = newThread(i.ctx, i, t.index)
+		next.counters.inherit(&t.counters)
+		i.threads[slices.Index(i.threads, t)] = next
+		i.replaced++
+	}
+	i.mu.Unlock()
+	if next != nil {
+		i.launch(next)
+	}
+}
+
+// threadChanged drives the instance's state from those of its threads.
+func (i *Instance) threadChanged(to ThreadState) {
+	switch to {
+	case ThreadPartitionsRevoked, ThreadPartitionsAssigned:
+		i.setState(InstanceRebalancing)
+	case ThreadRunning:
+		i.mu.Lock()
+		all := !slices.ContainsFunc(i.threads, func(t *StreamThread) bool {
+			return !t.in(ThreadRunning) && !t.in(ThreadDead)
+		})
+		i.mu.Unlock()
+		if current, _ := i.state.get(); all && current == InstanceRebalancing {
+			i.setState(InstanceRunning)
+		}
+	default:
+	}
+}
+
+// setState changes the state; the drivers ask often, and a refusal is not worth more than a debug line.
+func (i *Instance) setState(next InstanceState) {
+	if _, err := i.state.to(next); err != nil {
+		i.log.Debug("state", "error", err)
+	}
+}
+
+func (i *Instance) emit(e journal.Event) {
+	if i.env.Journal != nil {
+		i.env.Journal.Emit(e)
+	}
+}
+
+// transactionalID names the producer of a thread (exactly_once_v2): stable for a state directory and an index, so that a
+// restarted thread fences its predecessor at once.
+func (i *Instance) transactionalID(index int) string {
+	return fmt.Sprintf("%s-%s-%d", i.cfg.ApplicationID, i.directory.ProcessID(), index)
+}
+
+// Close commits, closes all tasks, leaves the group and ends every thread. When ctx ends first the threads are told to
+// stop at once; Close still waits for them, which then takes at most the time-outs of the calls they are in.
+func (i *Instance) Close(ctx context.Context) error {
+	i.setState(InstancePendingShutdown)
+	i.mu.Lock()
+	threads := slices.Clone(i.threads)
+	i.mu.Unlock()
+	for _, t := range threads {
+		t.stop.Store(true)
+		t.interrupt()
+	}
+	ended := make(chan struct{})
+	go func() {
+		i.wg.Wait()
+		close(ended)
+	}()
+	var err error
+	select {
+	case <-ended:
+	case <-ctx.Done():
+		err = fmt.Errorf("instance %s: clean shutdown not finished: %w", i.cfg.ClientID, ctx.Err())
+		if i.cancel != nil {
+			i.cancel()
+		}
+		<-ended
+	}
+	if i.cancel != nil {
+		i.cancel()
+		i.admin.client.Close()
+	}
+	if i.ownCache {
+		i.cache.Close()
+	}
+	err = errors.Join(err, i.directory.Close())
+	i.setState(InstanceNotRunning)
+	return err
+}
+
+// Status assembles what the threads have published.
+func (i *Instance) Status() InstanceStatus {
+	current, since := i.state.get()
+	s := InstanceStatus{Name: i.cfg.ClientID, ProcessID: i.directory.ProcessID(), State: string(current), Since: since, Connected: false}
+	i.mu.Lock()
+	threads := slices.Clone(i.threads)
+	i.mu.Unlock()
+	for _, t := range threads {
+		status := t.Status()
+		s.Threads = append(s.Threads, status)
+		s.Connected = s.Connected || status.Connected
+		if !status.Connected && (s.DisconnectedSince.IsZero() || status.DisconnectedSince.After(s.DisconnectedSince)) {
+			s.DisconnectedSince = status.DisconnectedSince
+		}
+	}
+	if s.Connected {
+		s.DisconnectedSince = time.Time{}
+	}
+	return s
+}
+
+// Deaths returns the threads that died, oldest first, and how many were replaced.
+func (i *Instance) Deaths() ([]ThreadDeath, int) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return slices.Clone(i.dead), i.replaced
+}

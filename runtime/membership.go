@@ -1,0 +1,138 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// membership is a thread's place in the consumer group. The client only joins, syncs and heartbeats; what a member owns is
+// decided by our own assignment, and fetched by the thread's own consumer. Its fields are safe for the client's goroutine
+// and the thread's.
+type membership struct {
+	thread *StreamThread
+	client *kgo.Client
+	news   chan groupNews
+
+	leaving atomic.Bool
+	err     atomic.Pointer[error]
+	owned   atomic.Pointer[[]TaskID]
+	latest  atomic.Pointer[assignment] // as last received
+	led     atomic.Int32               // the generation this member has balanced last
+	nonce   atomic.Uint32
+}
+
+// joinGroup creates the client; it joins in the background.
+func joinGroup(t *StreamThread) (*membership, error) {
+	m := &membership{thread: t, news: make(chan groupNews, 1)}
+	m.owned.Store(new([]TaskID))
+	cfg := &t.instance.cfg
+	client, err := kgo.NewClient(append(t.instance.clientOptions(t, "consumer"),
+		kgo.ConsumerGroup(cfg.ApplicationID),
+		kgo.ConsumeTopics(t.instance.program.externalTopics()...),
+		kgo.Balancers(&groupBalancer{member: m}),
+		kgo.SessionTimeout(cfg.SessionTimeout),
+		kgo.HeartbeatInterval(cfg.HeartbeatInterval),
+		kgo.RebalanceTimeout(cfg.RebalanceTimeout),
+		kgo.DisableAutoCommit(),
+		kgo.RequireStableFetchOffsets(),
+		kgo.OnPartitionsRevoked(func(context.Context, *kgo.Client, map[string][]int32) { m.tell(sessionEnded) }),
+		kgo.OnPartitionsAssigned(func(context.Context, *kgo.Client, map[string][]int32) { m.tell(assigned) }),
+		kgo.OnPartitionsLost(func(context.Context, *kgo.Client, map[string][]int32) { m.tell(lost) }),
+		kgo.WithHooks(groupErrors{m}),
+	)...)
+	if err != nil {
+		return nil, fmt.Errorf("group member: %w", err)
+	}
+	m.client = client
+	return m, nil
+}
+
+// groupErrors hears of errors that end a group session.
+type groupErrors struct{ m *membership }
+
+// OnGroupManageError keeps errors that no retry will cure; the client itself retries them all.
+func (h groupErrors) OnGroupManageError(err error) {
+	if class, _ := Classify(err); class == Fatal {
+		h.m.fail(fmt.Errorf("group: %w", err))
+	}
+}
+
+// fail keeps the first fatal error for the thread.
+func (m *membership) fail(err error) {
+	m.err.CompareAndSwap(nil, &err)
+	m.thread.interrupt()
+}
+
+// failure returns a fatal error of the group, if there is one.
+func (m *membership) failure() error {
+	// What the client wants to say through polls is said by callbacks and hooks already; it must be taken all the same, or it
+	// would pile up. The group client fetches nothing, so there are never records.
+	m.client.PollRecords(nil, 1) //nolint:staticcheck // a nil context is kgo's documented way of not waiting
+	if err := m.err.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// tell hands news to the thread and waits until it has been handled. It runs in the client's goroutine.
+func (m *membership) tell(kind newsKind) {
+	if m.leaving.Load() {
+		return
+	}
+	news := groupNews{kind: kind, handled: make(chan struct{})}
+	if kind == assigned {
+		news.identity.member, news.identity.generation = m.client.GroupMetadata()
+		news.assignment = m.latest.Load()
+	}
+	select {
+	case m.news <- news:
+	case <-m.thread.done:
+		return
+	}
+	m.thread.interrupt()
+	select {
+	case <-news.handled:
+	case <-m.thread.done:
+	}
+}
+
+// waiting reports whether news is there to be handled.
+func (m *membership) waiting() bool { return len(m.news) > 0 }
+
+// leads reports whether this member decided the present assignment.
+func (m *membership) leads() bool {
+	_, generation := m.client.GroupMetadata()
+	return generation >= 0 && m.led.Load() == generation
+}
+
+// own publishes the tasks that the next join claims.
+func (m *membership) own(tasks []TaskID) { m.owned.Store(&tasks) }
+
+// rejoin starts a rebalance. The nonce makes the subscription differ, for brokers ignore a follower's unchanged one.
+func (m *membership) rejoin() {
+	m.nonce.Add(1)
+	m.client.ForceRebalance()
+}
+
+// leave leaves the group and closes the client. The deadline matters: without it a member that is cut off would wait for
+// the heal.
+func (m *membership) leave(timeout time.Duration) {
+	m.leaving.Store(true)
+	// A callback that waits already must be let go.
+	select {
+	case news := <-m.news:
+		close(news.handled)
+	default:
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	if err := m.client.LeaveGroupContext(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		m.thread.log().Debug("leave group", "error", err)
+	}
+	m.client.Close()
+}

@@ -1,0 +1,191 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// groupIdentity is the member id and generation under which a thread owns its tasks. Transactions are committed under it,
+// so that the group coordinator refuses those of a member that it has expelled (KIP-447).
+type groupIdentity struct {
+	member     string
+	generation int32
+}
+
+func (g groupIdentity) valid() bool { return g.member != "" && g.generation >= 0 }
+
+// offsetAndMetadata is what a transaction commits for one input partition.
+type offsetAndMetadata struct {
+	offset   int64
+	epoch    int32
+	metadata string
+}
+
+// streamsProducer is one incarnation of a thread's transactional producer. It belongs to the thread's goroutine. After
+// any error it is closed and a new one opened under the same transactional id, never repaired: opening fences and
+// aborts, or completes, whatever the old one left (Jepsen on KAFKA-17754: re-initialise on any indefinite error).
+type streamsProducer struct {
+	session *kgo.GroupTransactSession
+	client  *kgo.Client
+	timeout time.Duration
+
+	inTransaction bool
+	since         time.Time       // begin of the open transaction
+	records       context.Context // bounds the sends of the open transaction
+	cancel        context.CancelFunc
+
+	sendError atomic.Pointer[error] // first failed send since the transaction began
+}
+
+// openProducer creates the client and initialises its producer id, which fences every older producer of the same
+// transactional id. The client names the group but never joins it: that way it sends offsets within its transactions,
+// under the member id and generation that commit is given.
+func openProducer(ctx context.Context, transactionTimeout time.Duration, opts ...kgo.Opt) (*streamsProducer, error) {
+	session, err := kgo.NewGroupTransactSession(opts...)
+	if err != nil {
+		return nil, fmt.Errorf("transactional producer: %w", err)
+	}
+	p := &streamsProducer{session: session, client: session.Client(), timeout: transactionTimeout}
+	if _, _, err := p.client.ProducerID(ctx); err != nil {
+		p.close()
+		return nil, fmt.Errorf("initialise transactional producer: %w", err)
+	}
+	return p, nil
+}
+
+// id returns the current producer id and epoch. It does not wait: both were loaded when the producer was opened.
+func (p *streamsProducer) id() (int64, int16) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	id, epoch, err := p.client.ProducerID(ctx)
+	if err != nil {
+		return -1, -1
+	}
+	return id, epoch
+}
+
+// begin opens a transaction if none is open. Transactions begin lazily, with the first send or commit, so that a long
+// restore does not run into the transaction time-out (KAFKA-13295).
+func (p *streamsProducer) begin() error {
+	if p.inTransaction {
+		return nil
+	}
+	if err := p.session.Begin(); err != nil {
+		return fmt.Errorf("begin transaction: %w", err)
+	}
+	p.sendError.Store(nil)
+	p.inTransaction, p.since = true, time.Now()
+	p.records, p.cancel = context.WithTimeout(context.Background(), p.timeout)
+	return nil
+}
+
+// send hands a record to the client. A failure surfaces at the next send or in commit.
+func (p *streamsProducer) send(r *kgo.Record, promise func(*kgo.Record, error)) error {
+	if err := p.failed(); err != nil {
+		return err
+	}
+	if err := p.begin(); err != nil {
+		return err
+	}
+	p.client.Produce(p.records, r, promise)
+	return nil
+}
+
+// sent keeps the first send error. The client calls it from its own goroutine.
+func (p *streamsProducer) sent(r *kgo.Record, err error) {
+	if err != nil {
+		err = fmt.Errorf("send to %s-%d: %w", r.Topic, r.Partition, err)
+		p.sendError.CompareAndSwap(nil, &err)
+	}
+}
+
+// failed returns the first send error of the open transaction.
+func (p *streamsProducer) failed() error {
+	if err := p.sendError.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// flush waits until every record of the transaction has been acknowledged or has failed.
+func (p *streamsProducer) flush(ctx context.Context) error {
+	if err := p.client.Flush(ctx); err != nil {
+		return fmt.Errorf("flush producer: %w", err)
+	}
+	return p.failed()
+}
+
+// commit sends the offsets under the given identity and ends the transaction. After an error the producer must be
+// closed; if the error wraps ErrUnknownOutcome the transaction may have been committed nevertheless.
+func (p *streamsProducer) commit(ctx context.Context, who groupIdentity, offsets map[topicPartition]offsetAndMetadata) error {
+	if !who.valid() {
+		return errNoGeneration
+	}
+	prepared := false
+	ctx = kgo.PreTxnCommitFnContext(ctx, func(req *kmsg.TxnOffsetCommitRequest) error {
+		req.MemberID, req.Generation = who.member, who.generation
+		req.Topics = offsetTopics(offsets)
+		prepared = true
+		return nil
+	})
+	committed, err := p.session.End(ctx, kgo.TryCommit)
+	if err != nil {
+		// A definite answer of the broker is one of its own error codes; everything else leaves the outcome open.
+		var answer *kerr.Error
+		if errors.As(err, &answer) && !answer.Retriable && !errors.Is(err, kerr.UnknownServerError) {
+			return fmt.Errorf("commit transaction: %w", err)
+		}
+		return fmt.Errorf("commit transaction: %w: %w", ErrUnknownOutcome, err)
+	}
+	if !committed || !prepared {
+		return fmt.Errorf("commit transaction: %w", ErrOffsetsRefused)
+	}
+	p.endTransaction()
+	return nil
+}
+
+func (p *streamsProducer) endTransaction() {
+	p.inTransaction = false
+	if p.cancel != nil {
+		p.cancel()
+		p.cancel = nil
+	}
+}
+
+// close abandons the producer at once. What is open is aborted by the next producer of the same transactional id, by the
+// group's leader, or by the broker's time-out; no EndTxn is sent, for the producer may already be fenced.
+func (p *streamsProducer) close() {
+	p.endTransaction()
+	p.session.Close()
+}
+
+// offsetTopics groups offsets the way the request wants them.
+func offsetTopics(offsets map[topicPartition]offsetAndMetadata) []kmsg.TxnOffsetCommitRequestTopic {
+	byTopic := map[string]int{}
+	var topics []kmsg.TxnOffsetCommitRequestTopic
+	for tp, o := range offsets {
+		i, ok := byTopic[tp.topic]
+		if !ok {
+			i = len(topics)
+			byTopic[tp.topic] = i
+			topic := kmsg.NewTxnOffsetCommitRequestTopic()
+			topic.Topic = tp.topic
+			topics = append(topics, topic)
+		}
+		partition := kmsg.NewTxnOffsetCommitRequestTopicPartition()
+		partition.Partition, partition.Offset, partition.LeaderEpoch = tp.partition, o.offset, o.epoch
+		partition.Metadata = &o.metadata
+		topics[i].Partitions = append(topics[i].Partitions, partition)
+	}
+	return topics
+}
+
+// inTransactionNow reports whether a transaction is open; a missing producer has none.
+func (p *streamsProducer) inTransactionNow() bool { return p != nil && p.inTransaction }

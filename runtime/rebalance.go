@@ -1,0 +1,201 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"eostop/runtime/journal"
+)
+
+// groupNews is what the group client reports. The callbacks run in the client's goroutine and wait until the thread has
+// handled the news, so that the group does not move on before the thread has: no commit can slip behind a rebalance.
+type groupNews struct {
+	kind       newsKind
+	identity   groupIdentity
+	assignment *assignment
+	leader     bool
+	handled    chan struct{}
+}
+
+type newsKind uint8
+
+const (
+	// sessionEnded: a rebalance begins; the generation is valid until the callback returns.
+	sessionEnded newsKind = iota
+	// assigned: a new generation began; an assignment is there.
+	assigned
+	// lost: the group has expelled this member, or it cannot be reached; the tasks may be somebody else's already.
+	lost
+)
+
+// serveGroup handles the news that has arrived.
+func (t *StreamThread) serveGroup(ctx context.Context) error {
+	for {
+		select {
+		case news := <-t.member.news:
+			err := t.handleNews(ctx, news)
+			close(news.handled)
+			if err != nil {
+				return err
+			}
+		default:
+			return t.member.failure()
+		}
+	}
+}
+
+func (t *StreamThread) handleNews(ctx context.Context, news groupNews) error {
+	switch news.kind {
+	case sessionEnded:
+		return t.onSessionEnded(ctx)
+	case assigned:
+		return t.onAssigned(ctx, news)
+	default:
+		return t.onLost("partitions lost", "the group has expelled this member, or its coordinator cannot be reached")
+	}
+}
+
+// onSessionEnded commits everything while the old generation is still valid. Tasks go on; the next commit comes after the
+// assignment.
+func (t *StreamThread) onSessionEnded(ctx context.Context) error {
+	err := t.commitForGroup(ctx)
+	t.rebalancing = true
+	t.publish()
+	return err
+}
+
+// commitForGroup commits in a callback of the group. A failed commit is handled here, for the group must go on anyway;
+// only fatal errors are returned.
+func (t *StreamThread) commitForGroup(ctx context.Context) error {
+	if t.producer == nil || !t.identity.valid() {
+		return nil
+	}
+	return t.handle(t.commit(ctx))
+}
+
+// onAssigned brings the thread's tasks in line with the assignment. Tasks that were taken away are committed and closed
+// first; the group learns by another join that they are free (KIP-429).
+func (t *StreamThread) onAssigned(ctx context.Context, news groupNews) error {
+	claimed := *t.member.owned.Load()
+	if t.identity.valid() && news.identity.member != t.identity.member {
+		// The member was expelled and has joined anew without noticing: between the two somebody else may have owned the tasks, and
+		// a commit under the new identity would not be refused.
+		if err := t.onLost("new member id", fmt.Sprintf("joined as %s, was %s", news.identity.member, t.identity.member)); err != nil {
+			return err
+		}
+	}
+	t.identity, t.rebalancing = news.identity, false
+	a := news.assignment
+	if a == nil {
+		a = &assignment{}
+	}
+	t.partitions = a.Partitions
+	if a.Error != "" {
+		return &AssignmentError{Reason: a.Error}
+	}
+	if slices.Contains(a.Fenced, t.producing.status.TransactionalID) {
+		t.lastCause = "fenced by the group after expulsion"
+		t.emit(journal.Event{
+			Kind: journal.KindProducer, Level: journal.Info, TransactionalID: t.producing.status.TransactionalID, Cause: t.lastCause,
+			Text: fmt.Sprintf("stream-thread [%s] The group had aborted this thread's open transaction after it was expelled", t.name),
+		})
+	}
+
+	var revoked []*streamTask
+	for id, task := range t.tasks {
+		if !slices.Contains(a.Tasks, id) {
+			revoked = append(revoked, task)
+		}
+	}
+	if err := t.revoke(ctx, revoked); err != nil {
+		return err
+	}
+	t.wanted = a.Tasks // prepare opens those that are new
+	t.member.own(t.wanted)
+	if err := t.setState(ThreadPartitionsAssigned); err != nil {
+		return err
+	}
+	if slices.ContainsFunc(claimed, func(id TaskID) bool { return !slices.Contains(a.Tasks, id) }) {
+		t.member.rejoin() // what was claimed is free now
+	}
+	t.emit(journal.Event{
+		Kind: journal.KindGroup, Level: journal.Info, To: "assigned", Count: int64(len(a.Tasks)),
+		Text: fmt.Sprintf("stream-thread [%s] Handle new assignment with generation %d: %d active tasks, %d revoked", t.name, news.identity.generation, len(a.Tasks), len(revoked)),
+	})
+	return nil
+}
+
+// revoke commits and closes tasks that another member is to get.
+func (t *StreamThread) revoke(ctx context.Context, tasks []*streamTask) error {
+	if len(tasks) == 0 {
+		return nil
+	}
+	start := time.Now()
+	if err := t.setState(ThreadPartitionsRevoked); err != nil {
+		return err
+	}
+	if err := t.commitForGroup(ctx); err != nil {
+		return err
+	}
+	for _, task := range tasks {
+		t.detach(task)
+		delete(t.tasks, task.id)
+		if err := task.close(true); err != nil {
+			return err
+		}
+	}
+	t.log().Info(fmt.Sprintf("partition revocation took %d ms.", time.Since(start).Milliseconds()))
+	return nil
+}
+
+func (t *StreamThread) addTask(id TaskID) error {
+	task := newTask(t, id, t.partitions)
+	if err := task.open(); err != nil {
+		return err
+	}
+	t.tasks[id] = task
+	return nil
+}
+
+// onLost closes all tasks dirty: nothing of the open transaction may be committed any more.
+func (t *StreamThread) onLost(cause, detail string) error {
+	start := time.Now()
+	had := t.identity.valid()
+	t.identity, t.rebalancing = groupIdentity{}, false
+	if !had && len(t.tasks) == 0 {
+		return nil // said already: the client repeats it with every failed attempt to join
+	}
+	t.lastCause = cause
+	t.emit(journal.Event{
+		Kind: journal.KindGroup, Level: journal.Warn, To: "lost", Cause: cause, Count: int64(len(t.tasks)),
+		Text: fmt.Sprintf("stream-thread [%s] partitions lost (%s): %s", t.name, cause, detail),
+	})
+	err := t.setState(ThreadPartitionsRevoked)
+	t.counters.migrated.Add(1)
+	t.discardProducer(nil, cause)
+	err = errors.Join(err, t.closeTasks(false))
+	t.wanted = nil
+	t.member.own(nil)
+	t.publish()
+	t.log().Info(fmt.Sprintf("partitions lost took %d ms.", time.Since(start).Milliseconds()))
+	return err
+}
+
+// closeTasks closes every task and forgets it.
+func (t *StreamThread) closeTasks(clean bool) error {
+	var errs []error
+	for _, task := range t.tasks {
+		t.detach(task)
+		errs = append(errs, task.close(clean))
+	}
+	clear(t.tasks)
+	return errors.Join(errs...)
+}
+
+// AssignmentError is an error that the group's leader found while it assigned tasks, and told every member.
+type AssignmentError struct{ Reason string }
+
+func (e *AssignmentError) Error() string { return "assignment: " + e.Reason }

@@ -1,0 +1,71 @@
+package runtime
+
+import (
+	"fmt"
+	"time"
+)
+
+// rewritePass writes the live entries of a store to its changelog once more, a few at a time, within the thread's ordinary
+// transactions. It is for brokers whose changelogs are not compacted: after a pass the changelog from the pass's beginning
+// on is complete, so that older records can be deleted. Deletion lags one pass behind, for the sake of whoever is just
+// reading.
+type rewritePass struct {
+	running  bool
+	after    []byte    // key behind which the pass goes on
+	begin    int64     // changelog position when this pass began
+	previous int64     // begin of the pass before; 0 = none
+	due      time.Time // when the next pass begins
+	finished bool      // all entries are sent, not all committed
+	trim     int64     // offset below which the changelog can be deleted; 0 = nothing new
+}
+
+// committed notes that everything sent so far is committed.
+func (r *rewritePass) committed() {
+	if !r.finished {
+		return
+	}
+	r.running, r.finished = false, false
+	r.trim, r.previous = r.previous, r.begin
+}
+
+// rewriteChunk is how many entries of a store are rewritten at once: small, so that a pass hides between records.
+const rewriteChunk = 64
+
+// rewriteSome continues the rewrite passes of a task's stores.
+func (t *StreamThread) rewriteSome(task *streamTask) error {
+	interval := t.instance.cfg.ChangelogRewriteInterval
+	if interval == 0 {
+		return nil
+	}
+	now := time.Now()
+	for _, s := range task.stores {
+		if err := s.rewriteSome(now, interval); err != nil {
+			return fmt.Errorf("rewrite changelog of store %s of task %s: %w", s.spec.Name, task.id, err)
+		}
+	}
+	return nil
+}
+
+func (s *taskStore) rewriteSome(now time.Time, interval time.Duration) error {
+	r := &s.rewrite
+	switch {
+	case !s.spec.Logged || r.finished:
+		return nil
+	case !r.running && r.due.IsZero():
+		r.due = now.Add(interval)
+		return nil
+	case !r.running && now.Before(r.due):
+		return nil
+	case !r.running:
+		r.running, r.after, r.begin, r.due = true, nil, s.store.Position(), r.due.Add(interval)
+	}
+	next, done, err := s.store.Scan(r.after, rewriteChunk, func(key, value []byte, timestamp int64) error {
+		return s.log(append([]byte(nil), key...), append([]byte(nil), value...), timestamp)
+	})
+	if err != nil {
+		return err
+	}
+	s.task.commitNeeded = true
+	r.after, r.finished = next, done
+	return nil
+}

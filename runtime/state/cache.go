@@ -1,0 +1,79 @@
+package state
+
+import (
+	"errors"
+	"sync"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// The file cache holds open table files. Stores are many and small, a handful of files each; the shards keep threads out of each
+// other's way.
+const (
+	openFiles      = 1000
+	openFileShards = 4
+)
+
+// Cache is Pebble's block cache and file cache, shared by all stores of one process. It may be used from any goroutine.
+type Cache struct {
+	blocks *pebble.Cache
+	files  *pebble.FileCache
+	close  sync.Once
+}
+
+// NewCache returns a cache of up to bytes of table blocks. Memtables reserve their memory in it as well, so it should be larger than
+// the memtables of all stores together. Bytes of 0 or less mean no block cache.
+func NewCache(bytes int64) *Cache {
+	return &Cache{blocks: pebble.NewCache(max(bytes, 0)), files: pebble.NewFileCache(openFileShards, openFiles)}
+}
+
+// Close gives the cache up. Stores that are still open keep it alive until they are closed. It may be called more than once.
+func (c *Cache) Close() {
+	c.close.Do(func() {
+		c.files.Unref()
+		c.blocks.Unref()
+	})
+}
+
+// StoreOptions configures one store.
+type StoreOptions struct {
+	// Cache is shared with other stores; nil gives the store a small one of its own.
+	Cache *Cache
+	// MemtableBytes is the size of Pebble's memtable, 64 KiB to 64 MiB; 0 means DefaultMemtableBytes.
+	MemtableBytes int
+	// CleanBytes bounds the memory for unchanged entries that are kept in front of Pebble; 0 means DefaultCleanBytes, a negative
+	// value keeps none. Changed entries are kept until commit or abort, whatever their size.
+	CleanBytes int64
+}
+
+const (
+	// DefaultMemtableBytes suits many small stores: a store costs about 2 MB of memory.
+	DefaultMemtableBytes = 1 << 20
+	// DefaultCleanBytes holds some 20,000 entries of small keys and values.
+	DefaultCleanBytes = 4 << 20
+
+	minMemtableBytes  = 64 << 10
+	maxMemtableBytes  = 64 << 20
+	privateCacheBytes = 8 << 20
+)
+
+// Validate reports every problem of the options.
+func (o StoreOptions) Validate() error {
+	if o.MemtableBytes != 0 && (o.MemtableBytes < minMemtableBytes || o.MemtableBytes > maxMemtableBytes) {
+		return errors.New("memtable_bytes: must be between 64 KiB and 64 MiB")
+	}
+	return nil
+}
+
+func (o StoreOptions) withDefaults() StoreOptions {
+	if o.MemtableBytes == 0 {
+		o.MemtableBytes = DefaultMemtableBytes
+	}
+	switch {
+	case o.CleanBytes == 0:
+		o.CleanBytes = DefaultCleanBytes
+	case o.CleanBytes < 0:
+		o.CleanBytes = 0
+	}
+	return o
+}

@@ -1,0 +1,262 @@
+package state
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// Prefixes of the keys in Pebble. Metadata sorts first.
+const (
+	metaPrefix = 0x00
+	dataPrefix = 0x01
+)
+
+// dataBounds enclose all data keys.
+var dataBounds = struct{ lower, upper []byte }{[]byte{dataPrefix}, []byte{dataPrefix + 1}}
+
+// metaKey is the key of the one metadata record.
+var metaKey = []byte{metaPrefix, 'm'}
+
+const (
+	metaVersion = 1
+	metaBytes   = 2 + 3*8
+)
+
+// meta is what a store knows about its committed content. It is written in the same batch as the content.
+type meta struct {
+	position int64 // next changelog offset, -1 if unknown
+	entries  int64
+	bytes    int64 // of keys and values, timestamps not counted
+	exact    bool  // entries and bytes were counted, not estimated
+}
+
+var emptyMeta = meta{position: -1, exact: true}
+
+func (m meta) append(b []byte) []byte {
+	var exact byte
+	if m.exact {
+		exact = 1
+	}
+	b = append(b, metaVersion, exact)
+	b = binary.BigEndian.AppendUint64(b, uint64(m.position))
+	b = binary.BigEndian.AppendUint64(b, uint64(m.entries))
+	return binary.BigEndian.AppendUint64(b, uint64(m.bytes))
+}
+
+func decodeMeta(b []byte) (meta, error) {
+	if len(b) != metaBytes || b[0] != metaVersion {
+		return emptyMeta, fmt.Errorf("decode metadata: %d bytes %x: unknown format", len(b), b)
+	}
+	return meta{
+		exact:    b[1] == 1,
+		position: int64(binary.BigEndian.Uint64(b[2:])),
+		entries:  int64(binary.BigEndian.Uint64(b[10:])),
+		bytes:    int64(binary.BigEndian.Uint64(b[18:])),
+	}, nil
+}
+
+// Pebble itself never stalls a write, because nothing could interrupt that once the database is broken: its limits are out of reach, and
+// engine.apply keeps to these instead.
+const (
+	unlimited      = 1 << 20
+	flushMemtables = 4  // a flush is awaited each time so many memtables have been written since the last one
+	maxSublevels   = 12 // of level 0, Pebble's own default
+)
+
+// engine is one open Pebble database. It belongs to the goroutine of its store.
+type engine struct {
+	db        *pebble.DB
+	fuse      *fuse
+	dir       string
+	compacted chan struct{} // signalled after each compaction
+
+	flushEvery int
+	unflushed  int             // bytes written since the last flush was asked for
+	flushing   <-chan struct{} // closed when that flush is done; nil at first
+}
+
+// openEngine opens or creates the database in dir. The metadata of a new one is emptyMeta.
+func openEngine(fs vfs.FS, dir string, cache *Cache, memtable int) (*engine, meta, error) {
+	e := &engine{fuse: newFuse(), dir: dir, compacted: make(chan struct{}, 1), flushEvery: flushMemtables * memtable}
+	options := &pebble.Options{
+		FS:                          gate{fs, e.fuse},
+		Cache:                       cache.blocks,
+		FileCache:                   cache.files,
+		DisableWAL:                  true,
+		MemTableSize:                uint64(memtable),
+		MemTableStopWritesThreshold: unlimited,
+		L0StopWritesThreshold:       unlimited,
+		Logger:                      e.fuse,
+		EventListener:               e.fuse.listen(e.compacted),
+	}
+	// As Kafka Streams does for RocksDB: the values are small and binary, and what they would save is not worth the processor.
+	options.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionNone })
+	options.Levels[0].FilterPolicy = bloom.FilterPolicy(10)
+	// A Fatalf during Open comes with an error that Open returns. So the error is judged by itself, not by the fuse.
+	err := func() (err error) {
+		defer func() {
+			if r := recover(); r != nil {
+				err = fmt.Errorf("panic: %v", r)
+			}
+		}()
+		e.db, err = pebble.Open(dir, options)
+		return err
+	}()
+	if err != nil {
+		return nil, emptyMeta, err
+	}
+	e.fuse.serving.Store(true)
+	m, err := e.meta()
+	if err != nil {
+		e.abandon(nil)
+		return nil, emptyMeta, err
+	}
+	return e, m, nil
+}
+
+func (e *engine) meta() (meta, error) {
+	value, ok, err := e.get(metaKey, nil)
+	if err != nil || !ok {
+		return emptyMeta, err
+	}
+	return decodeMeta(value)
+}
+
+// get appends the value of a prefixed key to buf.
+func (e *engine) get(key, buf []byte) (value []byte, ok bool, err error) {
+	err = e.fuse.guard("read", func() error {
+		v, closer, err := e.db.Get(key)
+		if errors.Is(err, pebble.ErrNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		value, ok = append(buf, v...), true
+		return closer.Close()
+	})
+	return value, ok && err == nil, err
+}
+
+// getCell is get for a data key.
+func (e *engine) getCell(key, buf []byte) (cell []byte, ok bool, err error) {
+	cell, ok, err = e.get(key, buf)
+	if ok {
+		if err := checkCell(key[1:], cell); err != nil {
+			e.fuse.blow(fmt.Errorf("read: %w", err))
+			return nil, false, e.fuse.err()
+		}
+	}
+	return cell, ok, err
+}
+
+// checkCell makes sure that a stored value can be taken apart.
+func checkCell(key, cell []byte) error {
+	if len(cell) < timestampBytes {
+		return fmt.Errorf("value of key %x: %d bytes are too short for a timestamp", key, len(cell))
+	}
+	return nil
+}
+
+// apply writes a batch and gives it back to Pebble. It waits for the disk when that falls behind.
+func (e *engine) apply(batch *pebble.Batch) error {
+	size := batch.Len()
+	err := e.fuse.guard("write", func() error {
+		if err := e.db.Apply(batch, pebble.NoSync); err != nil {
+			return err
+		}
+		return batch.Close()
+	})
+	if err != nil {
+		return err
+	}
+	e.unflushed += size
+	if e.unflushed < e.flushEvery {
+		return nil
+	}
+	before := e.flushing
+	if err := e.startFlush(); err != nil {
+		return err
+	}
+	if err := e.await(before); err != nil {
+		return err
+	}
+	return e.awaitCompaction()
+}
+
+func (e *engine) startFlush() error {
+	return e.fuse.guard("flush", func() error {
+		flushed, err := e.db.AsyncFlush()
+		e.flushing, e.unflushed = flushed, 0
+		return err
+	})
+}
+
+// await waits until a flush is done or the database is broken, in which case it never will be.
+func (e *engine) await(flushed <-chan struct{}) error {
+	if flushed == nil {
+		return nil
+	}
+	select {
+	case <-flushed:
+	case <-e.fuse.blown:
+	}
+	return e.fuse.err()
+}
+
+// awaitCompaction waits while level 0 is so deep that reads would suffer.
+func (e *engine) awaitCompaction() error {
+	for {
+		var sublevels int32
+		err := e.fuse.guard("metrics", func() error {
+			sublevels = e.db.Metrics().Levels[0].Sublevels
+			return nil
+		})
+		if err != nil || sublevels < maxSublevels {
+			return err
+		}
+		select {
+		case <-e.compacted:
+		case <-e.fuse.blown:
+		}
+	}
+}
+
+// close flushes and closes the database. A broken one is abandoned, and its failure is the error.
+func (e *engine) close() error {
+	err := e.startFlush()
+	if err == nil {
+		err = e.await(e.flushing)
+	}
+	if err == nil {
+		err = e.fuse.guard("close", e.db.Close)
+	}
+	return err
+}
+
+// discard closes the database without a flush, for its content is not needed any more.
+func (e *engine) discard() error {
+	return e.fuse.guard("close", e.db.Close)
+}
+
+// abandon gives the database up without waiting for it: nothing reaches the disk any more, and then runs once Pebble has let go of
+// the files. If Pebble hangs, so does the goroutine that closes it.
+func (e *engine) abandon(then func()) {
+	e.fuse.blow(errors.New("abandoned"))
+	close(e.fuse.released)
+	go func() {
+		// Closing is all that is left to do with a database that may be broken in any way, so whatever comes of it is ignored.
+		defer func() {
+			_ = recover()
+			if then != nil {
+				then()
+			}
+		}()
+		_ = e.db.Close()
+	}()
+}

@@ -1,0 +1,133 @@
+package runtime
+
+import (
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"eostop/runtime/state"
+	"eostop/runtime/topology"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// taskStore is a store as a task's processors see it: each write goes to the transaction buffer of the local store and,
+// as a record, to the changelog. It belongs to its thread's goroutine; only acknowledgements come from the client's.
+type taskStore struct {
+	task      *streamTask
+	spec      topology.StoreSpec
+	store     *state.Store
+	changelog topicPartition
+	restore   *restoration // nil once the store has caught up
+	rewrite   rewritePass
+
+	acks *acknowledgements // of the open transaction; nil before the first write
+}
+
+// acknowledgements follows what one producer has got into a changelog. It is tied to that incarnation of the producer, so
+// that a late answer to an abandoned one changes nothing.
+type acknowledgements struct {
+	producer *streamsProducer
+	next     atomic.Int64 // offset behind the last acknowledged record of the open transaction; 0 while there is none
+	promise  func(*kgo.Record, error)
+}
+
+func newAcknowledgements(p *streamsProducer) *acknowledgements {
+	a := &acknowledgements{producer: p}
+	a.promise = func(r *kgo.Record, err error) { // runs in the client's goroutine, in the order of the offsets
+		if err != nil {
+			p.sent(r, err)
+			return
+		}
+		a.next.Store(r.Offset + 1)
+	}
+	return a
+}
+
+func newTaskStore(t *streamTask, spec topology.StoreSpec, store *state.Store) *taskStore {
+	return &taskStore{
+		task: t, spec: spec, store: store,
+		changelog: topicPartition{changelogTopic(t.thread.instance.cfg.ApplicationID, spec.Name), t.id.Partition},
+	}
+}
+
+// changelogTopic names the changelog of a store as Kafka Streams does.
+func changelogTopic(applicationID, store string) string {
+	return applicationID + "-" + store + "-changelog"
+}
+
+// Get implements topology.BytesStore.
+func (s *taskStore) Get(key []byte) (value []byte, timestamp int64, ok bool, err error) {
+	return s.store.Get(key)
+}
+
+// Put implements topology.BytesStore.
+func (s *taskStore) Put(key, value []byte, timestamp int64) error {
+	if err := s.store.Put(key, value, timestamp); err != nil {
+		return fmt.Errorf("store %s: %w", s.spec.Name, err)
+	}
+	if !s.spec.Logged {
+		return nil
+	}
+	return s.log(key, value, timestamp)
+}
+
+// log writes one changelog record: key and raw value, with the value's timestamp as the record's (Kafka Streams' format).
+func (s *taskStore) log(key, value []byte, timestamp int64) error {
+	producer := s.task.thread.producer
+	if s.acks == nil || s.acks.producer != producer {
+		s.acks = newAcknowledgements(producer)
+	}
+	return producer.send(&kgo.Record{
+		Topic: s.changelog.topic, Partition: s.changelog.partition,
+		Key: key, Value: value, Timestamp: time.UnixMilli(timestamp),
+	}, s.acks.promise)
+}
+
+// commit applies the buffer together with the changelog position of the committed transaction.
+func (s *taskStore) commit() error {
+	if s.acks == nil {
+		return nil
+	}
+	position := s.acks.next.Swap(0)
+	if position == 0 {
+		return nil
+	}
+	if err := s.store.Commit(position); err != nil {
+		return err
+	}
+	s.rewrite.committed()
+	return nil
+}
+
+// abort drops the buffer. Late acknowledgements of the abandoned transaction go nowhere.
+func (s *taskStore) abort() {
+	s.store.Abort()
+	s.acks = nil
+	s.rewrite = rewritePass{}
+	s.restore = nil
+}
+
+func (s *taskStore) close() error {
+	s.restore = nil
+	return s.store.Close()
+}
+
+func (s *taskStore) lag() int64 {
+	if s.restore == nil {
+		return 0
+	}
+	return s.restore.remaining()
+}
+
+func (s *taskStore) status() StoreStatus {
+	stats := s.store.Stats()
+	status := StoreStatus{
+		Name: s.spec.Name, Task: s.task.id.String(), Thread: s.task.thread.name, Instance: s.task.thread.instance.cfg.ClientID,
+		State: "OPEN", Entries: stats.Entries, Bytes: stats.Bytes, Position: s.store.Position(), Lag: s.lag(), Registered: true,
+	}
+	if s.restore != nil {
+		status.State = "RESTORING"
+	}
+	return status
+}

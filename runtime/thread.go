@@ -1,0 +1,451 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"eostop/runtime/journal"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// taskInput ties a fetched partition to its task.
+type taskInput struct {
+	task  *streamTask
+	input *inputPartition
+}
+
+// counters are written by the thread's goroutine and read by anyone.
+type counters struct {
+	processed, processedInputs, committed, aborted, fenced, unknown, migrated, corrupted, restored, wiped, rebuilt atomic.Uint64
+}
+
+// inherit takes over what a replaced thread has counted, so that totals never shrink.
+func (c *counters) inherit(from *counters) {
+	mine := []*atomic.Uint64{&c.processed, &c.processedInputs, &c.committed, &c.aborted, &c.fenced, &c.unknown, &c.migrated, &c.corrupted, &c.restored, &c.wiped, &c.rebuilt}
+	theirs := []*atomic.Uint64{&from.processed, &from.processedInputs, &from.committed, &from.aborted, &from.fenced, &from.unknown, &from.migrated, &from.corrupted, &from.restored, &from.wiped, &from.rebuilt}
+	for i := range mine {
+		mine[i].Store(theirs[i].Load())
+	}
+}
+
+// StreamThread runs tasks. One goroutine, the one that runs run, owns everything in it but what is marked otherwise:
+// others read what it publishes, and the group client's callbacks hand their news over and wait (see rebalance.go).
+type StreamThread struct {
+	name     string
+	index    int
+	instance *Instance
+	state    *stateMachine[ThreadState]
+	monitor  connectionMonitor
+	counters counters
+
+	ctx  context.Context // ends when the thread must stop at once
+	done chan struct{}   // closed when the thread is DEAD
+	stop atomic.Bool     // set: finish the loop and shut down clean
+
+	requests chan func() // to be run by the thread's goroutine between two rounds
+
+	member   *membership
+	data     *kgo.Client // inputs and changelogs; assigned by hand, so that each position is one that the broker has told us
+	producer *streamsProducer
+
+	identity    groupIdentity
+	rebalancing bool
+	wanted      []TaskID // the assignment; tasks follows it
+	tasks       map[TaskID]*streamTask
+	inputs      map[topicPartition]taskInput
+	restoring   map[topicPartition]*taskStore
+	partitions  map[string]int32 // partition counts of the source topics, from the last assignment
+
+	producing       producing
+	lastCommit      time.Time // last attempt
+	lastCommitted   time.Time // last success
+	migrationsInRow int
+	retryAt         time.Time // before which nothing that failed is tried again
+	retries         int
+	purge           purge
+	lastCause       string
+	lastError       string
+
+	wakeMu sync.Mutex
+	wake   context.CancelFunc // ends the current poll; nil while not polling
+
+	published   atomic.Pointer[ThreadStatus]
+	publishedAt time.Time
+}
+
+func newThread(ctx context.Context, inst *Instance, index int) *StreamThread {
+	t := &StreamThread{
+		name: fmt.Sprintf("%s-StreamThread-%d", inst.cfg.ClientID, index), index: index, instance: inst,
+		ctx: ctx, done: make(chan struct{}), requests: make(chan func()),
+		tasks: map[TaskID]*streamTask{}, inputs: map[topicPartition]taskInput{}, restoring: map[topicPartition]*taskStore{},
+	}
+	t.producing = producing{thread: t, status: ProducerStatus{Thread: t.name, TransactionalID: inst.transactionalID(index), ProducerID: -1, Epoch: -1, Phase: "NONE"}}
+	t.state = newStateMachine("stream-thread ["+t.name+"]", ThreadCreated, threadTransitions, t.stateChanged)
+	t.publish()
+	return t
+}
+
+func (t *StreamThread) log() *slog.Logger { return t.instance.log.With("thread", t.name) }
+
+// emit completes an event with the thread's names.
+func (t *StreamThread) emit(e journal.Event) {
+	e.Instance, e.Thread = t.instance.cfg.ClientID, t.name
+	t.instance.emit(e)
+}
+
+func (t *StreamThread) stateChanged(from, to ThreadState) {
+	t.emit(journal.Event{
+		Kind: journal.KindThreadState, Level: journal.Info, From: string(from), To: string(to),
+		Text: fmt.Sprintf("stream-thread [%s] State transition from %s to %s", t.name, from, to),
+	})
+	t.instance.threadChanged(to)
+}
+
+func (t *StreamThread) setState(next ThreadState) error {
+	_, err := t.state.to(next)
+	t.publish()
+	return err
+}
+
+func (t *StreamThread) in(s ThreadState) bool {
+	current, _ := t.state.get()
+	return current == s
+}
+
+// run is the thread's life. It returns the error the thread died of, nil after a clean shutdown.
+func (t *StreamThread) run() error {
+	defer close(t.done)
+	err := t.guard(func() error {
+		if err := t.start(); err != nil {
+			return err
+		}
+		for (!t.stop.Load() || t.rebalancing) && t.ctx.Err() == nil { // a rebalance that has begun is finished first
+			if err := t.handle(t.guard(t.runOnce)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	t.shutdown(err)
+	return err
+}
+
+// guard turns a panic into an error.
+func (t *StreamThread) guard(fn func() error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = &PanicError{Value: r, Stack: debug.Stack()}
+		}
+	}()
+	return fn()
+}
+
+func (t *StreamThread) start() error {
+	t.log().Info("Starting")
+	if err := t.setState(ThreadStarting); err != nil {
+		return err
+	}
+	data, err := kgo.NewClient(t.instance.dataOptions(t)...)
+	if err != nil {
+		return fmt.Errorf("consumer: %w", err)
+	}
+	t.data = data
+	member, err := joinGroup(t)
+	if err != nil {
+		return err
+	}
+	t.member = member
+	return nil
+}
+
+// runOnce is one round of the loop: news of the group, then what is needed before records can be processed, then the
+// records, then the commit.
+func (t *StreamThread) runOnce() error {
+	ctx := t.ctx
+	if err := t.serveGroup(ctx); err != nil {
+		return err
+	}
+	t.serveRequests()
+	if t.instance.env.OnLoop != nil {
+		t.instance.env.OnLoop(t.name)
+	}
+	if err := t.prepare(ctx); err != nil {
+		return err
+	}
+	if err := t.poll(ctx); err != nil {
+		return err
+	}
+	if err := t.process(ctx); err != nil {
+		return err
+	}
+	if err := t.maybeCommit(ctx); err != nil {
+		return err
+	}
+	t.maybePurge(ctx)
+	if time.Since(t.publishedAt) >= t.instance.cfg.PollInterval {
+		t.publish()
+	}
+	return nil
+}
+
+// prepare brings created tasks to RUNNING, step by step: a producer, restored stores, committed offsets. Tasks that run
+// already go on meanwhile.
+func (t *StreamThread) prepare(ctx context.Context) error {
+	if len(t.wanted) == 0 || time.Now().Before(t.retryAt) {
+		return t.maybeRunning()
+	}
+	if t.producer == nil {
+		if err := t.openProducer(ctx); err != nil {
+			return err
+		}
+	}
+	for _, id := range t.wanted {
+		if t.tasks[id] == nil {
+			if err := t.addTask(id); err != nil {
+				return err
+			}
+		}
+	}
+	var created []*streamTask
+	for _, task := range t.tasks {
+		if task.is(TaskCreated) {
+			created = append(created, task)
+		}
+	}
+	if len(created) > 0 {
+		slices.SortFunc(created, func(a, b *streamTask) int { return compareTaskIDs(a.id, b.id) })
+		if err := t.beginRestore(ctx, created); err != nil {
+			return err
+		}
+	}
+	if err := t.completeRestore(ctx); err != nil {
+		return err
+	}
+	t.retries = 0
+	return t.maybeRunning()
+}
+
+// maybeRunning ends PARTITIONS_ASSIGNED once every task runs; a thread without tasks runs, too.
+func (t *StreamThread) maybeRunning() error {
+	if !t.in(ThreadPartitionsAssigned) || t.rebalancing || len(t.tasks) < len(t.wanted) {
+		return nil
+	}
+	for _, task := range t.tasks {
+		if !task.is(TaskRunning) {
+			return nil
+		}
+	}
+	return t.setState(ThreadRunning)
+}
+
+// openProducer initialises the thread's transactional producer. Whatever an older one left open is aborted or completed by
+// it; so it comes before restoring and before the committed offsets are read.
+func (t *StreamThread) openProducer(ctx context.Context) error {
+	t.producing.phase("INITIALIZING")
+	t.publish()
+	ctx, cancel := context.WithTimeout(ctx, t.instance.cfg.RequestTimeout)
+	defer cancel()
+	producer, err := openProducer(ctx, t.instance.cfg.TransactionTimeout, t.instance.producerOptions(t)...)
+	if err != nil {
+		if class, _ := Classify(err); class == Fatal {
+			return err
+		}
+		return &retryError{err}
+	}
+	t.producer = producer
+	t.producing.opened(producer)
+	return nil
+}
+
+// poll takes fetched records and hands them to tasks and restoring stores.
+func (t *StreamThread) poll(ctx context.Context) error {
+	wait := t.instance.cfg.PollInterval
+	if t.producer != nil {
+		wait = min(wait, max(0, t.instance.cfg.CommitInterval-time.Since(t.lastCommit)))
+	}
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	t.setWake(cancel)
+	defer t.setWake(nil)
+	if t.member.waiting() {
+		cancel()
+	}
+	fetches := t.data.PollRecords(ctx, t.instance.cfg.MaxPollRecords)
+	var errs []error
+	fetches.EachError(func(topic string, partition int32, err error) {
+		errs = append(errs, t.fetchFailed(topicPartition{topic, partition}, err))
+	})
+	fetches.EachPartition(func(f kgo.FetchTopicPartition) {
+		tp := topicPartition{f.Topic, f.Partition}
+		if in, ok := t.inputs[tp]; ok {
+			in.input.highWatermark = f.HighWatermark
+			in.task.add(in.input, f.Records)
+		} else if s := t.restoring[tp]; s != nil && len(f.Records) > 0 {
+			errs = append(errs, t.restoreRecords(s, f.Records))
+		}
+	})
+	return errors.Join(errs...)
+}
+
+func (t *StreamThread) setWake(cancel context.CancelFunc) {
+	t.wakeMu.Lock()
+	t.wake = cancel
+	t.wakeMu.Unlock()
+}
+
+// interrupt ends the current poll. Any goroutine may call it.
+func (t *StreamThread) interrupt() {
+	t.wakeMu.Lock()
+	defer t.wakeMu.Unlock()
+	if t.wake != nil {
+		t.wake()
+	}
+}
+
+// process works off what was fetched, a batch of each task in turn.
+func (t *StreamThread) process(ctx context.Context) error {
+	const batch = 100
+	for {
+		processed := 0
+		for _, task := range t.tasks {
+			if !task.is(TaskRunning) {
+				continue
+			}
+			n, err := task.process(batch)
+			processed += n
+			t.counters.processed.Add(uint64(n))
+			if err != nil {
+				return err
+			}
+			if err := t.rewriteSome(task); err != nil {
+				return err
+			}
+		}
+		if processed == 0 {
+			return nil
+		}
+		if err := t.maybeCommit(ctx); err != nil {
+			return err
+		}
+		if t.member.waiting() {
+			return nil
+		}
+	}
+}
+
+// retryError marks an error after which the same step is tried again a little later, whatever its class.
+type retryError struct{ err error }
+
+func (e *retryError) Error() string { return e.err.Error() }
+func (e *retryError) Unwrap() error { return e.err }
+
+// handle reacts to an error of a round by its class. Only a fatal one is returned.
+func (t *StreamThread) handle(err error) error {
+	if err == nil {
+		return nil
+	}
+	if t.ctx.Err() != nil {
+		return nil
+	}
+	var retry *retryError
+	class, cause := Classify(err)
+	if errors.As(err, &retry) {
+		class = Retriable
+	}
+	t.lastCause, t.lastError = cause, err.Error()
+	switch class {
+	case Retriable:
+		t.retries++
+		t.retryAt = time.Now().Add(min(time.Second, time.Duration(t.retries)*50*time.Millisecond))
+		t.log().Warn("retrying", "cause", cause, "error", err)
+		t.publish()
+		return nil
+	case Migrated, Corrupted:
+		return t.abandon(err, class, cause)
+	default:
+		return err
+	}
+}
+
+// abandon gives the open transaction up: the producer is discarded, every task goes back to its last committed state. What
+// really was committed is then learned from the broker, in prepare.
+func (t *StreamThread) abandon(err error, class ErrorClass, cause string) error {
+	t.migrationsInRow++
+	if t.migrationsInRow > t.instance.cfg.MaxMigrations {
+		return fmt.Errorf("%w: %d in a row without a commit, last: %w", errTooManyMigrations, t.migrationsInRow, err)
+	}
+	kind := journal.KindMigrated
+	if class == Corrupted {
+		kind = journal.KindCorrupted
+		t.counters.corrupted.Add(1)
+	} else {
+		t.counters.migrated.Add(1)
+	}
+	t.emit(journal.Event{
+		Kind: kind, Level: journal.Warn, TransactionalID: t.producing.status.TransactionalID,
+		ProducerID: t.producing.status.ProducerID, Epoch: t.producing.status.Epoch, Cause: cause, Error: err.Error(),
+		Text: fmt.Sprintf("stream-thread [%s] Detected that the thread is being fenced (%s). Giving up the transaction and starting over from what is committed.", t.name, cause),
+	})
+	t.discardProducer(err, cause)
+	for _, task := range t.tasks {
+		if err := t.reviveTask(task); err != nil {
+			return err
+		}
+	}
+	if t.in(ThreadRunning) {
+		return t.setState(ThreadPartitionsAssigned)
+	}
+	t.publish()
+	return nil
+}
+
+// errTooManyMigrations ends a thread that does nothing but start over.
+var errTooManyMigrations = errors.New("too many migrations")
+
+// reviveTask takes a task back to CREATED. A store that is broken is abandoned; the task then opens it anew.
+func (t *StreamThread) reviveTask(task *streamTask) error {
+	t.detach(task)
+	return task.revive()
+}
+
+// detach stops everything that is fetched for a task.
+func (t *StreamThread) detach(task *streamTask) {
+	remove := map[string][]int32{}
+	for _, in := range task.inputs {
+		if _, ok := t.inputs[in.topicPartition]; ok {
+			delete(t.inputs, in.topicPartition)
+			remove[in.topic] = append(remove[in.topic], in.partition)
+		}
+	}
+	t.data.RemoveConsumePartitions(remove)
+	for _, s := range task.stores {
+		t.stopRestore(s)
+	}
+}
+
+// discardProducer closes the producer and counts what is lost with it.
+func (t *StreamThread) discardProducer(err error, cause string) {
+	unknown, fenced, aborted := errors.Is(err, ErrUnknownOutcome), isFence(err), t.producer.inTransactionNow()
+	if aborted {
+		t.counters.aborted.Add(1)
+	}
+	if fenced {
+		t.counters.fenced.Add(1)
+	}
+	if unknown {
+		t.counters.unknown.Add(1)
+	}
+	t.producing.discarded(cause, aborted, fenced)
+	if t.producer != nil {
+		t.producer.close()
+		t.producer = nil
+	}
+}

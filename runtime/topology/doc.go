@@ -1,0 +1,21 @@
+// Package topology says what a stream program is: a graph of sources, processors, sinks and state stores, and how it
+// falls apart into sub-topologies that run as independent tasks.
+//
+// A program is written in one of two ways. [StreamsBuilder] with [Stream], [MapValues], [Aggregate] and their relatives
+// is the streams DSL; it gives nodes and stores the names and numbers Kafka Streams gives them, so that the topics of a
+// Java application can be read. [Builder] with [AddSource], [AddProcessor], [AddSink] and [AddStateStore] is the
+// Processor API beneath it. Either way Build checks the whole program, types of neighbouring nodes included, and
+// returns an immutable [Topology].
+//
+// Go's methods cannot have type parameters of their own. Operators that keep a stream's types are therefore methods
+// (stream.Filter), and operators that change a type are functions that take the stream first (MapValues(stream, fn)).
+//
+// The package runs nothing by itself. A runtime implements [Host] once for each task, calls [Topology.Instantiate] and
+// pushes records into [Graph.Process]; everything happens on the calling goroutine, depth first, and ends before
+// Process returns. Package topologytest has a host that needs no broker.
+//
+// Byte slices and headers are never changed once they were handed over, in either direction: the graph passes the
+// slices it got on to stores and sinks where a serde allows that, and a host may keep what it is given.
+//
+// Operators live in one file for each family: stateless.go, repartition.go, grouped.go, table.go.
+package topology

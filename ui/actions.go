@@ -1,0 +1,273 @@
+package ui
+
+import (
+	"fmt"
+	"unicode/utf8"
+
+	tea "github.com/charmbracelet/bubbletea"
+
+	"eostop/faults/soak"
+)
+
+// key hands a key to whoever has it: the filter, the overlay, or the keymap.
+func (m *app) key(msg tea.KeyMsg) tea.Cmd {
+	act, nth := actionOf(msg)
+	if msg.String() == "ctrl+c" {
+		return m.quit()
+	}
+	switch {
+	case act == actRedraw:
+		return tea.ClearScreen
+	case act == actSuspend:
+		return tea.Suspend
+	case m.mode == modeFilter:
+		m.typeFilter(msg)
+		return nil
+	case m.overlay != nil:
+		m.overlayKey(act)
+		return nil
+	}
+	return m.do(act, nth)
+}
+
+func (m *app) do(act action, nth int) tea.Cmd {
+	v := m.view()
+	switch act {
+	case actNone:
+	case actQuit:
+		return m.quit()
+	case actHelp:
+		m.overlay = explainKeys()
+	case actVerdict:
+		m.overlay = explainVerdict(v)
+	case actExplain:
+		m.overlay = m.panels[m.focus].explain(v)
+	case actPartition:
+		return m.toggleCut(v)
+	case actHealAll:
+		return m.healAll()
+	case actExport:
+		return m.export()
+	case actFreeze:
+		m.freeze()
+	case actFilter:
+		if f := m.panels[m.focus].filterable(); f != nil {
+			m.mode, m.typed = modeFilter, f.text
+		} else {
+			m.say("there is nothing to filter in this panel")
+		}
+	case actNextPanel:
+		m.setFocus((m.focus + 1) % panelCount)
+	case actPreviousPanel:
+		m.setFocus((m.focus + panelCount - 1) % panelCount)
+	case actPanel:
+		m.setFocus(panelID(nth))
+	case actZoom:
+		m.zoom = !m.zoom
+	case actClose:
+		m.close()
+	default:
+		m.panelKey(v, act)
+	}
+	return nil
+}
+
+// panelKey moves and sorts. The events panel also takes its own keys while another has the focus.
+func (m *app) panelKey(v *view, act action) {
+	target := m.focus
+	if act == actFollow || act == actLevel {
+		target = panelEvents
+	}
+	p := m.panels[target]
+	if !p.act(v, act) {
+		if act == actSort || act == actReverse {
+			m.say("there is nothing to sort in this panel")
+		}
+		return
+	}
+	if in := p.instance(v); in != "" {
+		m.chosen = in
+	}
+}
+
+func (m *app) setFocus(id panelID) {
+	m.focus = id
+	if id != panelThroughput && id != panelEvents {
+		m.slot = id
+	}
+	if in := m.panels[id].instance(m.view()); in != "" {
+		m.chosen = in
+	}
+}
+
+// close undoes what covers or hides something, one thing at a time.
+func (m *app) close() {
+	f := m.panels[m.focus].filterable()
+	switch {
+	case m.toast.text != "":
+		m.toast = toast{}
+	case f != nil && f.text != "":
+		f.set("")
+	case m.frozen != nil:
+		m.frozen = nil
+	case m.zoom:
+		m.zoom = false
+	}
+}
+
+func (m *app) overlayKey(act action) {
+	page := max(1, m.overlay.height-1)
+	switch act {
+	case actUp:
+		m.overlay.scroll(-1)
+	case actDown:
+		m.overlay.scroll(1)
+	case actPageUp:
+		m.overlay.scroll(-page)
+	case actPageDown:
+		m.overlay.scroll(page)
+	case actTop:
+		m.overlay.scroll(-m.overlay.total)
+	case actBottom:
+		m.overlay.scroll(m.overlay.total)
+	case actClose, actExplain, actQuit, actHelp, actVerdict:
+		m.overlay = nil
+	}
+}
+
+func (m *app) typeFilter(msg tea.KeyMsg) {
+	f := m.panels[m.focus].filterable()
+	switch msg.Type {
+	case tea.KeyEnter:
+		m.mode = modeNormal
+	case tea.KeyEsc:
+		m.mode, m.typed = modeNormal, ""
+	case tea.KeyBackspace:
+		_, size := utf8.DecodeLastRuneInString(m.typed)
+		m.typed = m.typed[:len(m.typed)-size]
+	case tea.KeyCtrlU:
+		m.typed = ""
+	case tea.KeyRunes, tea.KeySpace:
+		if !msg.Alt {
+			m.typed += clean(string(msg.Runes))
+		}
+	}
+	f.set(m.typed)
+}
+
+// freeze keeps copies of what is shown, or lets it go on.
+func (m *app) freeze() {
+	if m.frozen != nil {
+		m.frozen = nil
+		return
+	}
+	m.frozen = &view{snap: m.live, hist: m.hist.clone(), log: m.log.clone()}
+}
+
+// target is the instance that p would cut or heal: that of the selected row, or of the one that was selected last
+// where the focused panel has none.
+func (m *app) target(v *view) string {
+	if in := m.panels[m.focus].instance(v); in != "" {
+		return in
+	}
+	if m.chosen != "" {
+		return m.chosen
+	}
+	return m.panels[panelThreads].instance(v)
+}
+
+// liveInstance looks an instance up in the newest snapshot, frozen view or not: what is done is done to the present.
+func (m *app) liveInstance(name string) *soak.Instance {
+	for i := range m.live.Instances {
+		if m.live.Instances[i].Name == name {
+			return &m.live.Instances[i]
+		}
+	}
+	return nil
+}
+
+func (m *app) toggleCut(v *view) tea.Cmd {
+	name := m.target(v)
+	in := m.liveInstance(name)
+	switch {
+	case in == nil:
+		m.complain("no instance is selected")
+		return nil
+	case m.pending[name]:
+		m.say("the last cut or heal of " + name + " is still on its way")
+		return nil
+	}
+	m.chosen, m.pending[name] = name, true
+	session, cut := m.session, in.Cut
+	return guarded(func() tea.Msg {
+		if cut {
+			if err := session.Heal(name); err != nil {
+				return doneMsg{err: fmt.Errorf("heal %s: %w", name, err), instance: name}
+			}
+			return doneMsg{text: name + " is healed", instance: name}
+		}
+		if err := session.Partition(name, "both"); err != nil {
+			return doneMsg{err: fmt.Errorf("cut %s: %w", name, err), instance: name}
+		}
+		return doneMsg{text: name + " is cut off from the brokers; p heals it", instance: name}
+	})
+}
+
+func (m *app) healAll() tea.Cmd {
+	var cmds []tea.Cmd
+	for i := range m.live.Instances {
+		name := m.live.Instances[i].Name
+		if !m.live.Instances[i].Cut || m.pending[name] {
+			continue
+		}
+		m.pending[name] = true
+		session := m.session
+		cmds = append(cmds, guarded(func() tea.Msg {
+			if err := session.Heal(name); err != nil {
+				return doneMsg{err: fmt.Errorf("heal %s: %w", name, err), instance: name}
+			}
+			return doneMsg{text: name + " is healed", instance: name}
+		}))
+	}
+	if len(cmds) == 0 {
+		m.say("no instance is cut off")
+		return nil
+	}
+	return tea.Batch(cmds...)
+}
+
+func (m *app) export() tea.Cmd {
+	if m.exported {
+		m.say("the session log is being written")
+		return nil
+	}
+	m.exported = true
+	session := m.session
+	return guarded(func() tea.Msg {
+		path, err := session.Export()
+		if err != nil {
+			return doneMsg{err: fmt.Errorf("export the session log: %w", err)}
+		}
+		return doneMsg{text: "session log written to " + path}
+	})
+}
+
+// quit asks the session to stop: the first time in good order, the second time at once. Whoever cannot wait even for
+// that leaves with the third.
+func (m *app) quit() tea.Cmd {
+	m.quits++
+	session, now := m.session, m.quits > 1
+	switch m.quits {
+	case 1:
+		m.say("stopping the load; what is left is worked off, then this closes. q again stops now")
+	case 2:
+		m.say("stopping now")
+	default:
+		m.left = true
+		return tea.Quit
+	}
+	return guarded(func() tea.Msg {
+		session.Stop(now)
+		return nil
+	})
+}

@@ -1,0 +1,96 @@
+package ui
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/charmbracelet/x/ansi"
+
+	"eostop/faults/soak"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// still is a session that stands still.
+type still struct{ snap *soak.Snapshot }
+
+func (s still) Snapshot() *soak.Snapshot       { return s.snap }
+func (s still) Done() <-chan struct{}          { return nil }
+func (s still) Partition(string, string) error { return nil }
+func (s still) Heal(string) error              { return nil }
+func (s still) Export() (string, error)        { return "session.jsonl", nil }
+func (s still) Stop(bool)                      {}
+
+// plainOptions are Unicode glyphs without colours.
+func plainOptions() Options {
+	o := Default()
+	o.Theme = "mono"
+	o.Environ = []string{"TERM=xterm-256color", "LANG=C.UTF-8"}
+	return o
+}
+
+// sceneModel is a model that has watched the scene to its end.
+func sceneModel(o Options, w, h int) *app {
+	m := newApp(still{}, o, nil)
+	for at := time.Duration(0); at <= sceneEnd; at += 500 * time.Millisecond {
+		m.session = still{sceneAt(at)}
+		m.poll()
+	}
+	m.w, m.h = w, h
+	return m
+}
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name+".golden")
+	got = trimRight(got)
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatalf("%v; run go test -update", err)
+	}
+	if got != string(want) {
+		t.Errorf("%s differs; run go test -update and look at the difference. got:\n%s", path, got)
+	}
+}
+
+// trimRight drops control sequences and what editors drop.
+func trimRight(s string) string {
+	var b strings.Builder
+	for line := range strings.Lines(s) {
+		b.WriteString(strings.TrimRight(ansi.Strip(line), " \n"))
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+func TestViewGolden(t *testing.T) {
+	for _, size := range [][2]int{{40, 10}, {40, 24}, {80, 24}, {100, 40}, {120, 40}, {80, 50}, {200, 24}, {200, 60}} {
+		t.Run(fmt.Sprintf("%dx%d", size[0], size[1]), func(t *testing.T) {
+			golden(t, fmt.Sprintf("view-%dx%d", size[0], size[1]), sceneModel(plainOptions(), size[0], size[1]).render())
+		})
+	}
+	t.Run("ascii", func(t *testing.T) {
+		o := plainOptions()
+		o.ASCII = true
+		golden(t, "view-80x24-ascii", sceneModel(o, 80, 24).render())
+	})
+	for id := range panelCount {
+		t.Run("zoom "+panelNames[id], func(t *testing.T) {
+			m := sceneModel(plainOptions(), 120, 40)
+			m.setFocus(id)
+			m.zoom = true
+			golden(t, "zoom-"+panelNames[id], m.render())
+		})
+	}
+}

@@ -1,0 +1,115 @@
+package ui
+
+import (
+	"strings"
+
+	"github.com/charmbracelet/x/ansi"
+)
+
+// page is a text in a box over the screen.
+type page struct {
+	title  string
+	lines  []pageLine
+	offset int
+	height int // lines shown at the last draw
+	total  int // lines after wrapping
+}
+
+// pageLine is a value with its name, a heading (only the name) or a paragraph (only the value).
+type pageLine struct {
+	name, value string
+}
+
+func (p *page) add(name, value string) {
+	if value != "" {
+		p.lines = append(p.lines, pageLine{name, value})
+	}
+}
+
+func (p *page) heading(text string) { p.lines = append(p.lines, pageLine{}, pageLine{name: text}) }
+
+func (p *page) text(text string) { p.lines = append(p.lines, pageLine{value: text}) }
+
+// scroll moves by n lines, as far as there are any.
+func (p *page) scroll(n int) { p.offset = clamp(p.offset+n, 0, max(0, p.total-p.height)) }
+
+// paste draws the page into the middle of a finished screen.
+func (p *page) paste(v *view, screen []string, w int) {
+	outer := min(w, 96)
+	names := 0
+	for _, l := range p.lines {
+		if l.value != "" {
+			names = max(names, width(l.name))
+		}
+	}
+	names = min(names, (outer-4)/2)
+	body := newSheet(outer-4, 32, v.glyphs)
+	for _, l := range p.lines {
+		p.drawLine(v, body, l, names)
+	}
+	p.total = len(body.lines)
+	p.height = min(p.total, len(screen)-2)
+	p.scroll(0)
+	lines := p.box(v, body.lines[p.offset:p.offset+p.height], outer)
+	x, y := (w-outer)/2, (len(screen)-len(lines))/2
+	for i, line := range lines {
+		under := screen[y+i]
+		screen[y+i] = ansi.Truncate(under, x, "") + line + ansi.TruncateLeft(under, x+outer, "")
+	}
+}
+
+func (p *page) box(v *view, body []string, outer int) []string {
+	st := v.styles.accent
+	g := v.glyphs
+	c := newSheet(outer, len(body)+2, g)
+	c.text(g.topLeft+g.horizontal, st)
+	c.text(" "+p.title+" ", v.styles.bold)
+	c.fill(g.horizontal, outer-1-c.col, st)
+	c.text(g.topRight, st)
+	c.end()
+	side := st.on + g.vertical + st.off
+	for _, line := range body {
+		c.lines = append(c.lines, side+" "+line+" "+side)
+	}
+	hint := " esc closes "
+	if p.total > p.height {
+		hint = " " + count(int64(p.offset+1)) + "-" + count(int64(p.offset+p.height)) + " of " + count(int64(p.total)) + ", j k scroll, esc closes "
+	}
+	c.text(g.bottomLeft, st)
+	c.fill(g.horizontal, outer-2-c.col-width(hint), st)
+	c.text(hint, v.styles.dim)
+	c.fill(g.horizontal, outer-1-c.col, st)
+	c.text(g.bottomRight, st)
+	c.end()
+	return c.lines
+}
+
+// drawLine wraps the value at blanks; further lines stand below the first.
+func (p *page) drawLine(v *view, c *sheet, l pageLine, names int) {
+	if l.value == "" {
+		c.text(l.name, v.styles.bold)
+		c.end()
+		return
+	}
+	indent := 0
+	if l.name != "" {
+		c.put(l.name, names, v.styles.dim, false)
+		c.gap(2)
+		indent = names + 2
+	}
+	for i, line := range wrap(clean(l.value), c.width-indent) {
+		if i > 0 {
+			c.gap(indent)
+		}
+		c.text(line, sgr{})
+		c.end()
+	}
+}
+
+// wrap cuts a text into lines of at most w cells, at blanks where there are any.
+func wrap(s string, w int) []string {
+	if w < 1 {
+		return []string{s}
+	}
+	return strings.Split(ansi.Wrap(s, w, "-/,"), "\n")
+}

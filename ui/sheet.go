@@ -1,0 +1,160 @@
+package ui
+
+import (
+	"github.com/charmbracelet/x/ansi"
+
+	"eostop/runtime/journal"
+)
+
+// sheet collects the lines of a rectangle. Every finished line is exactly width cells wide, whatever was put into it.
+// The number of lines is for the caller to keep.
+type sheet struct {
+	width  int
+	glyphs *glyphSet
+	lines  []string
+
+	line []byte
+	col  int
+	row  *sgr // while set, it stands for the style of every cell of the line
+}
+
+func newSheet(width, height int, g *glyphSet) *sheet {
+	return &sheet{width: width, glyphs: g, lines: make([]string, 0, height), line: make([]byte, 0, 2*width+32)}
+}
+
+// put writes s in a field of width cells, cut off with an ellipsis or padded with blanks.
+func (c *sheet) put(s string, width int, st sgr, right bool) {
+	width = min(width, c.width-c.col)
+	if width <= 0 {
+		return
+	}
+	s, n := c.fit(s, width)
+	if right {
+		c.blanks(width - n)
+	}
+	c.styled(s, st)
+	if !right {
+		c.blanks(width - n)
+	}
+	c.col += width
+}
+
+// text writes s as wide as it is, as far as the line has room.
+func (c *sheet) text(s string, st sgr) {
+	s, n := c.fit(s, c.width-c.col)
+	if n == 0 {
+		return
+	}
+	c.styled(s, st)
+	c.col += n
+}
+
+// fill repeats a one-cell glyph.
+func (c *sheet) fill(glyph string, n int, st sgr) {
+	n = min(n, c.width-c.col)
+	if n <= 0 {
+		return
+	}
+	on, off := st.on, st.off
+	if c.row != nil {
+		on, off = "", ""
+	}
+	c.line = append(c.line, on...)
+	for range n {
+		c.line = append(c.line, glyph...)
+	}
+	c.line = append(c.line, off...)
+	c.col += n
+}
+
+func (c *sheet) gap(n int) { c.fill(" ", n, sgr{}) }
+
+// begin gives the whole line one style, which replaces those of its cells until end.
+func (c *sheet) begin(row sgr) {
+	if row.on == "" {
+		return
+	}
+	c.row = &row
+	c.line = append(c.line, row.on...)
+}
+
+// end pads the line and starts the next one.
+func (c *sheet) end() {
+	c.blanks(c.width - c.col)
+	if c.row != nil {
+		c.line = append(c.line, c.row.off...)
+		c.row = nil
+	}
+	c.lines = append(c.lines, string(c.line))
+	c.line, c.col = c.line[:0], 0
+}
+
+// padTo appends empty lines until there are n, and drops what is more.
+func (c *sheet) padTo(n int) {
+	for len(c.lines) < n {
+		c.end()
+	}
+	c.lines = c.lines[:n]
+}
+
+func (c *sheet) styled(s string, st sgr) {
+	if c.row != nil || st.on == "" {
+		c.line = append(c.line, s...)
+		return
+	}
+	c.line = append(c.line, st.on...)
+	c.line = append(c.line, s...)
+	c.line = append(c.line, st.off...)
+}
+
+func (c *sheet) blanks(n int) {
+	for range n {
+		c.line = append(c.line, ' ')
+	}
+}
+
+// fit returns s in at most width cells and how many it takes. Everything but printable ASCII is cleaned first.
+func (c *sheet) fit(s string, width int) (string, int) {
+	if width <= 0 {
+		return "", 0
+	}
+	if !printable(s) {
+		s = clean(s)
+		n := ansi.StringWidth(s)
+		if n > width {
+			s = ansi.Truncate(s, width, c.glyphs.ellipsis)
+			n = ansi.StringWidth(s)
+		}
+		return s, n
+	}
+	if len(s) > width {
+		return s[:width-1] + c.glyphs.ellipsis, width
+	}
+	return s, len(s)
+}
+
+func printable(s string) bool {
+	for i := range len(s) {
+		if s[i] < 0x20 || s[i] >= 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+// clean takes everything out of a text from outside that could move the cursor, change colours or reorder what the
+// reader sees.
+func clean(s string) string {
+	if printable(s) {
+		return s
+	}
+	return journal.Clean(s)
+}
+
+// width is the number of cells of a text that may hold glyphs but no control sequences.
+func width(s string) int {
+	if printable(s) {
+		return len(s)
+	}
+	return ansi.StringWidth(s)
+}

@@ -1,0 +1,77 @@
+package ui
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"eostop/faults/soak"
+)
+
+// Summary writes what came out of a session as a few lines of plain text, for the time after the dashboard. exported
+// are the session logs that were written. It writes nothing for a nil snapshot.
+func Summary(w io.Writer, s *soak.Snapshot, exported []string) error {
+	if s == nil {
+		return nil
+	}
+	var b strings.Builder
+	line := func(name, format string, args ...any) {
+		fmt.Fprintf(&b, "%-13s %s\n", name, clean(fmt.Sprintf(format, args...)))
+	}
+	v := &s.Verify
+	verdict := string(v.Verdict)
+	if verdict == "" {
+		verdict = "not verified"
+	}
+	line("verdict", "%s", verdict)
+	for _, reason := range v.Reasons {
+		line("", "%s", reason)
+	}
+	line("records", "%s in, %s processed, %s out, %s duplicated, %s lost, %s out of order",
+		count(s.In), count(s.Processed), count(v.Out), count(v.Duplicated), count(v.Lost), count(v.OutOfOrder))
+	line("time", "%s, at most %s", clock(s.Elapsed), perSecond(s.MaxRate))
+	if v.Latency.Max > 0 {
+		line("latency", "p50 %s, p99 %s, max %s", span(v.Latency.P50), span(v.Latency.P99), span(v.Latency.Max))
+	}
+	line("threads", "%d of %d alive, %d died, %d replaced", s.ThreadsAlive, s.ThreadsTotal, s.ThreadsDied, s.ThreadsReplaced)
+	t := s.Transactions
+	line("transactions", "%s committed, %s aborted, %s fenced, %s of unknown outcome", count(t.Committed), count(t.Aborted), count(t.Fenced), count(t.UnknownOutcome))
+	if v.DigestChecked > 0 {
+		line("state", "%s compared with changelog and model, %s differ", plural(int(v.DigestChecked), "store"), count(v.DigestMismatch))
+	}
+	for i := range s.Cuts {
+		name := ""
+		if i == 0 {
+			name = "cuts"
+		}
+		line(name, "%s", cutWords(&s.Cuts[i], s.At))
+	}
+	for _, path := range exported {
+		line("session log", "%s", path)
+	}
+	if _, err := io.WriteString(w, b.String()); err != nil {
+		return fmt.Errorf("write summary: %w", err)
+	}
+	return nil
+}
+
+// cutWords tells a cut in one line.
+func cutWords(c *soak.Cut, now time.Time) string {
+	text := c.Instance + " " + c.Direction + " at " + c.Start.Format(time.TimeOnly)
+	if c.Healed.IsZero() {
+		text += ", not healed after " + span(now.Sub(c.Start))
+	} else {
+		text += " for " + span(c.Healed.Sub(c.Start))
+	}
+	if c.Expelled {
+		text += ", expelled"
+	}
+	if c.Takeover >= 0 {
+		text += ", taken over in " + span(c.Takeover)
+	}
+	if c.Recovered >= 0 {
+		text += ", recovered in " + span(c.Recovered)
+	}
+	return text + ", " + count(c.RestoredRecords) + " records restored, " + count(c.AbortedTransactions) + " aborted"
+}
