@@ -244,11 +244,11 @@ func client(ctx context.Context, t *testing.T, dial faults.Dialer, rnd *mathrand
 	defer c.Close()
 	for range rnd.IntN(20) {
 		request := text(1 + rnd.IntN(100_000))
-		written := make(chan error, 1)
+		written := make(chan bool, 1)
 		_ = c.SetDeadline(time.Now().Add(time.Duration(rnd.IntN(20)) * time.Millisecond))
 		go func() {
 			_, err := c.Write(request)
-			written <- err
+			written <- err == nil
 		}()
 		response := make([]byte, len(request))
 		n, err := io.ReadFull(c, response)
@@ -259,10 +259,10 @@ func client(ctx context.Context, t *testing.T, dial faults.Dialer, rnd *mathrand
 			if rnd.IntN(2) == 0 {
 				_ = c.Close()
 			}
-			_ = <-written
+			<-written
 			return
 		}
-		if err := <-written; err != nil {
+		if !<-written {
 			return
 		}
 	}

@@ -41,6 +41,9 @@ type streamsProducer struct {
 	records       context.Context // bounds the sends of the open transaction
 	cancel        context.CancelFunc
 
+	alive context.Context // ends when the producer is closed
+	end   context.CancelFunc
+
 	sendError atomic.Pointer[error] // first failed send since the transaction began
 }
 
@@ -53,6 +56,7 @@ func openProducer(ctx context.Context, transactionTimeout time.Duration, opts ..
 		return nil, fmt.Errorf("transactional producer: %w", err)
 	}
 	p := &streamsProducer{session: session, client: session.Client(), timeout: transactionTimeout}
+	p.alive, p.end = context.WithCancel(context.Background())
 	if _, _, err := p.client.ProducerID(ctx); err != nil {
 		p.close()
 		return nil, fmt.Errorf("initialise transactional producer: %w", err)
@@ -60,11 +64,10 @@ func openProducer(ctx context.Context, transactionTimeout time.Duration, opts ..
 	return p, nil
 }
 
-// id returns the current producer id and epoch. It does not wait: both were loaded when the producer was opened.
+// id returns the current producer id and epoch. It does not wait: both were loaded when the producer was opened, and it is
+// called only while the producer works.
 func (p *streamsProducer) id() (int64, int16) {
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	id, epoch, err := p.client.ProducerID(ctx)
+	id, epoch, err := p.client.ProducerID(p.alive)
 	if err != nil {
 		return -1, -1
 	}
@@ -163,6 +166,7 @@ func (p *streamsProducer) endTransaction() {
 // group's leader, or by the broker's time-out; no EndTxn is sent, for the producer may already be fenced.
 func (p *streamsProducer) close() {
 	p.endTransaction()
+	p.end()
 	p.session.Close()
 }
 

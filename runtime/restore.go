@@ -22,6 +22,7 @@ type restoration struct {
 	restored int64
 	started  time.Time
 	batch    []state.Entry
+	index    map[string]int // of a key in batch
 }
 
 func (r *restoration) remaining() int64 { return max(0, r.end-r.next) }
@@ -54,7 +55,7 @@ func (t *StreamThread) beginRestore(ctx context.Context, tasks []*streamTask) er
 			if from >= bounds[s.changelog].end {
 				continue
 			}
-			s.restore = &restoration{next: from, end: bounds[s.changelog].end, started: time.Now()}
+			s.restore = &restoration{next: from, end: bounds[s.changelog].end, started: time.Now(), index: map[string]int{}}
 			t.restoring[s.changelog] = s
 			addPartition(add, s.changelog, from)
 		}
@@ -96,6 +97,8 @@ func (t *StreamThread) restoreFrom(s *taskStore, log logBounds) (int64, error) {
 func (t *StreamThread) restoreRecords(s *taskStore, records []*kgo.Record) error {
 	r := s.restore
 	r.batch = r.batch[:0]
+	clear(r.index)
+	seen := int64(0)
 	for _, rec := range records {
 		if rec.Offset < r.next {
 			continue
@@ -104,13 +107,21 @@ func (t *StreamThread) restoreRecords(s *taskStore, records []*kgo.Record) error
 		if rec.Attrs.IsControl() || rec.Key == nil {
 			continue
 		}
-		r.batch = append(r.batch, state.Entry{Key: rec.Key, Value: rec.Value, Timestamp: rec.Timestamp.UnixMilli()})
+		seen++
+		entry := state.Entry{Key: rec.Key, Value: rec.Value, Timestamp: rec.Timestamp.UnixMilli()}
+		// Of many updates of a key only the last one has to reach the disk.
+		if i, ok := r.index[string(rec.Key)]; ok {
+			r.batch[i] = entry
+			continue
+		}
+		r.index[string(rec.Key)] = len(r.batch)
+		r.batch = append(r.batch, entry)
 	}
 	if err := s.store.Restore(r.batch, r.next); err != nil {
 		return fmt.Errorf("restore store %s of task %s: %w", s.spec.Name, s.task.id, err)
 	}
-	r.restored += int64(len(r.batch))
-	t.counters.restored.Add(uint64(len(r.batch)))
+	r.restored += seen
+	t.counters.restored.Add(uint64(seen))
 	if r.next >= r.end {
 		t.endRestore(s)
 	}
@@ -142,7 +153,7 @@ func (t *StreamThread) restartRestore(s *taskStore) error {
 	if from >= bounds[s.changelog].end {
 		return nil
 	}
-	s.restore = &restoration{next: from, end: bounds[s.changelog].end, started: time.Now()}
+	s.restore = &restoration{next: from, end: bounds[s.changelog].end, started: time.Now(), index: map[string]int{}}
 	t.restoring[s.changelog] = s
 	add := map[string]map[int32]kgo.Offset{}
 	addPartition(add, s.changelog, from)

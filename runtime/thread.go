@@ -265,11 +265,15 @@ func (t *StreamThread) openProducer(ctx context.Context) error {
 	return nil
 }
 
+// restorePollFactor says how many times more records a restoring thread takes at once: a store takes big batches well.
+const restorePollFactor = 20
+
 // poll takes fetched records and hands them to tasks and restoring stores.
 func (t *StreamThread) poll(ctx context.Context) error {
 	wait := t.instance.cfg.PollInterval
-	if t.producer != nil {
-		wait = min(wait, max(0, t.instance.cfg.CommitInterval-time.Since(t.lastCommit)))
+	if t.producer != nil && !t.rebalancing {
+		// Not below a millisecond: a poll whose time is over already would return nothing.
+		wait = min(wait, max(time.Millisecond, t.instance.cfg.CommitInterval-time.Since(t.lastCommit)))
 	}
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
@@ -278,7 +282,11 @@ func (t *StreamThread) poll(ctx context.Context) error {
 	if t.member.waiting() {
 		cancel()
 	}
-	fetches := t.data.PollRecords(ctx, t.instance.cfg.MaxPollRecords)
+	limit := t.instance.cfg.MaxPollRecords
+	if len(t.restoring) > 0 {
+		limit *= restorePollFactor
+	}
+	fetches := t.data.PollRecords(ctx, limit)
 	var errs []error
 	fetches.EachError(func(topic string, partition int32, err error) {
 		errs = append(errs, t.fetchFailed(topicPartition{topic, partition}, err))

@@ -37,11 +37,12 @@ func (m *app) do(act action, nth int) tea.Cmd {
 	case actQuit:
 		return m.quit()
 	case actHelp:
-		m.overlay = explainKeys()
+		m.show(v, func(*view) *page { return explainKeys() })
 	case actVerdict:
-		m.overlay = explainVerdict(v)
+		m.show(v, explainVerdict)
 	case actExplain:
-		m.overlay = m.panels[m.focus].explain(v)
+		m.panels[m.focus].act(v, actExplain) // The events panel stands still for it.
+		m.show(v, m.panels[m.focus].explain)
 	case actPartition:
 		return m.toggleCut(v)
 	case actHealAll:
@@ -112,6 +113,14 @@ func (m *app) close() {
 		m.frozen = nil
 	case m.zoom:
 		m.zoom = false
+	}
+}
+
+// show opens an overlay if there is anything to show.
+func (m *app) show(v *view, build func(v *view) *page) {
+	o := &overlay{build: build}
+	if o.refresh(v); o.page != nil {
+		m.overlay = o
 	}
 }
 

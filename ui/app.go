@@ -48,7 +48,7 @@ type app struct {
 	options Options
 	glyphs  *glyphSet
 	styles  *styles
-	closing <-chan struct{} // closed when Run returns, so that commands end
+	closing chan struct{} // closed when Run returns, so that commands end
 
 	w, h    int
 	blurred bool
@@ -64,7 +64,7 @@ type app struct {
 	zoom     bool
 	mode     mode
 	typed    string
-	overlay  *page
+	overlay  *overlay
 	chosen   string          // instance of the row that was selected last
 	pending  map[string]bool // instances with a cut or a heal on its way
 	toast    toast
@@ -76,9 +76,9 @@ type app struct {
 	exported bool // an export is on its way
 }
 
-func newApp(s Session, o Options, closing <-chan struct{}) *app {
+func newApp(s Session, o Options) *app {
 	m := &app{
-		session: s, options: o, closing: closing, live: &soak.Snapshot{}, hist: newHistory(), log: &eventLog{},
+		session: s, options: o, closing: make(chan struct{}), live: &soak.Snapshot{}, hist: newHistory(), log: &eventLog{},
 		slot: panelThreads, pending: map[string]bool{}, dirty: true,
 		panels: [panelCount]panel{newThreads(), newProducers(), newStores(), newTasks(), throughput{}, newCuts(), &events{level: journal.Info}},
 	}
@@ -159,14 +159,13 @@ func (m *app) tick() tea.Cmd {
 	if m.blurred {
 		wait = time.Second
 	}
-	closing := m.closing
 	return func() tea.Msg {
 		t := time.NewTimer(wait)
 		defer t.Stop()
 		select {
 		case <-t.C:
 			return tickMsg{}
-		case <-closing:
+		case <-m.closing:
 			return nil
 		}
 	}

@@ -128,6 +128,8 @@ func (p *events) act(v *view, a action) bool {
 		p.move(lines, at+1)
 	case actPageDown:
 		p.move(lines, at+max(1, p.page-1))
+	case actExplain:
+		p.move(lines, at)
 	case actBottom, actFollow:
 		p.paused = false
 	case actLevel:
@@ -140,7 +142,7 @@ func (p *events) act(v *view, a action) bool {
 
 // move pauses, and goes on following when the cursor passes the end.
 func (p *events) move(lines []logLine, to int) {
-	if to >= len(lines) {
+	if to = max(0, to); to >= len(lines) { // Also where there are none.
 		p.paused = false
 		return
 	}
@@ -149,7 +151,7 @@ func (p *events) move(lines []logLine, to int) {
 		last := lines[len(lines)-1].event.Seq
 		p.since, p.offset = last, last
 	}
-	p.cursor = lines[max(0, to)].event.Seq
+	p.cursor = lines[to].event.Seq
 }
 
 func (p *events) draw(v *view, c *sheet, height int, focused bool) {

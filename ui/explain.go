@@ -108,7 +108,7 @@ func explainProducer(v *view, r *producerRow) *page {
 	if !x.TransactionSince.IsZero() {
 		p.add("transaction", "open for "+age(v.now(), x.TransactionSince)+"; the coordinator aborts it after "+span(v.snap.TransactionTimeout))
 	}
-	p.add("counts", count(x.Commits)+" commits, "+count(x.Aborts)+" aborts, "+count(x.Fences)+" fences")
+	p.add("counts", plural(int(x.Commits), "commit")+", "+plural(int(x.Aborts), "abort")+", "+plural(int(x.Fences), "fence"))
 	p.heading("Changes of id and epoch, newest first")
 	for i := len(x.Epochs) - 1; i >= 0; i-- {
 		e := x.Epochs[i]

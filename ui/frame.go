@@ -44,6 +44,7 @@ func (m *app) render() string {
 		}
 	}
 	if m.overlay != nil {
+		m.overlay.refresh(v)
 		m.overlay.paste(v, lines, m.w)
 	}
 	return strings.Join(lines, "\n")

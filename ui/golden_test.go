@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	tea "github.com/charmbracelet/bubbletea"
 	"github.com/charmbracelet/x/ansi"
 
 	"eostop/faults/soak"
@@ -36,13 +37,33 @@ func plainOptions() Options {
 
 // sceneModel is a model that has watched the scene to its end.
 func sceneModel(o Options, w, h int) *app {
-	m := newApp(still{}, o, nil)
+	m := newApp(still{}, o)
 	for at := time.Duration(0); at <= sceneEnd; at += 500 * time.Millisecond {
 		m.session = still{sceneAt(at)}
 		m.poll()
 	}
 	m.w, m.h = w, h
 	return m
+}
+
+// press types keys; \r is enter and \x1b is escape.
+func press(m *app, keys string) []tea.Cmd {
+	var cmds []tea.Cmd
+	for _, r := range keys {
+		msg := tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune{r}}
+		switch r {
+		case '\r':
+			msg = tea.KeyMsg{Type: tea.KeyEnter}
+		case '\x1b':
+			msg = tea.KeyMsg{Type: tea.KeyEsc}
+		case ' ':
+			msg.Type = tea.KeySpace
+		}
+		if _, cmd := m.Update(msg); cmd != nil {
+			cmds = append(cmds, cmd)
+		}
+	}
+	return cmds
 }
 
 func golden(t *testing.T, name, got string) {
@@ -85,6 +106,13 @@ func TestViewGolden(t *testing.T) {
 		o.ASCII = true
 		golden(t, "view-80x24-ascii", sceneModel(o, 80, 24).render())
 	})
+	for name, keys := range map[string]string{"help": "?", "explain-thread": "jjjjj\r", "explain-producer": "2G\r", "verdict": "v", "frozen": " ", "filter": "3/!open"} {
+		t.Run(name, func(t *testing.T) {
+			m := sceneModel(plainOptions(), 80, 24)
+			press(m, keys)
+			golden(t, "keys-"+name, m.render())
+		})
+	}
 	for id := range panelCount {
 		t.Run("zoom "+panelNames[id], func(t *testing.T) {
 			m := sceneModel(plainOptions(), 120, 40)

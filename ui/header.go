@@ -91,11 +91,11 @@ func (v *view) header(c *sheet, height int) {
 	case 1:
 		drawItems(c, []item{v.badge(0), v.verdictCounts(0), v.threadsItem(1, true), v.rateItem(2), v.phaseItem(3)})
 	case 2:
-		drawItems(c, append([]item{v.badge(0), v.verdictCounts(1), v.threadsItem(2, true), v.phaseItem(3)}, v.identity(4)...))
-		drawItems(c, append(v.flow(), v.outcomes()...))
+		drawItems(c, append(append([]item{v.badge(0), v.verdictCounts(1), v.threadsItem(2, true)}, v.identity(4)...), v.phaseItem(3)))
+		drawItems(c, append(append(v.flow(), v.outcomes()...), v.wallClock()))
 	default:
 		drawItems(c, append(append([]item{v.badge(0), v.verdictCounts(1)}, v.identity(3)...), v.phaseItem(1)))
-		drawItems(c, v.flow())
+		drawItems(c, append(v.flow(), v.wallClock()))
 		drawItems(c, append(append([]item{v.threadsItem(0, false)}, v.outcomes()...), v.concern()))
 	}
 }
@@ -236,7 +236,11 @@ func (v *view) flow() []item {
 			{"latency p50 ", v.styles.dim}, {span(l.P50), sgr{}}, {"  p99 ", v.styles.dim}, {span(l.P99), sgr{}},
 		}})
 	}
-	return append(items, item{drop: 4, right: true, parts: []part{{s.At.Format(time.TimeOnly), v.styles.dim}}})
+	return items
+}
+
+func (v *view) wallClock() item {
+	return item{drop: 7, right: true, parts: []part{{v.snap.At.Format(time.TimeOnly), v.styles.dim}}}
 }
 
 func (v *view) narrow() bool { return v.width < 100 }

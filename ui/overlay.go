@@ -6,10 +6,16 @@ import (
 	"github.com/charmbracelet/x/ansi"
 )
 
-// page is a text in a box over the screen.
+// page is a text for an overlay.
 type page struct {
-	title  string
-	lines  []pageLine
+	title string
+	lines []pageLine
+}
+
+// overlay is a page in a box over the screen, built anew for each frame so that it shows the present.
+type overlay struct {
+	build  func(v *view) *page
+	page   *page
 	offset int
 	height int // lines shown at the last draw
 	total  int // lines after wrapping
@@ -30,12 +36,19 @@ func (p *page) heading(text string) { p.lines = append(p.lines, pageLine{}, page
 
 func (p *page) text(text string) { p.lines = append(p.lines, pageLine{value: text}) }
 
+// refresh keeps the last page where what it was about is gone.
+func (o *overlay) refresh(v *view) {
+	if p := o.build(v); p != nil {
+		o.page = p
+	}
+}
+
 // scroll moves by n lines, as far as there are any.
-func (p *page) scroll(n int) { p.offset = clamp(p.offset+n, 0, max(0, p.total-p.height)) }
+func (o *overlay) scroll(n int) { o.offset = clamp(o.offset+n, 0, max(0, o.total-o.height)) }
 
 // paste draws the page into the middle of a finished screen.
-func (p *page) paste(v *view, screen []string, w int) {
-	outer := min(w, 96)
+func (o *overlay) paste(v *view, screen []string, w int) {
+	p, outer := o.page, min(w, 96)
 	names := 0
 	for _, l := range p.lines {
 		if l.value != "" {
@@ -47,10 +60,10 @@ func (p *page) paste(v *view, screen []string, w int) {
 	for _, l := range p.lines {
 		p.drawLine(v, body, l, names)
 	}
-	p.total = len(body.lines)
-	p.height = min(p.total, len(screen)-2)
-	p.scroll(0)
-	lines := p.box(v, body.lines[p.offset:p.offset+p.height], outer)
+	o.total = len(body.lines)
+	o.height = min(o.total, len(screen)-2)
+	o.scroll(0)
+	lines := o.box(v, body.lines[o.offset:o.offset+o.height], outer)
 	x, y := (w-outer)/2, (len(screen)-len(lines))/2
 	for i, line := range lines {
 		under := screen[y+i]
@@ -58,12 +71,12 @@ func (p *page) paste(v *view, screen []string, w int) {
 	}
 }
 
-func (p *page) box(v *view, body []string, outer int) []string {
+func (o *overlay) box(v *view, body []string, outer int) []string {
 	st := v.styles.accent
 	g := v.glyphs
 	c := newSheet(outer, len(body)+2, g)
 	c.text(g.topLeft+g.horizontal, st)
-	c.text(" "+p.title+" ", v.styles.bold)
+	c.text(" "+o.page.title+" ", v.styles.bold)
 	c.fill(g.horizontal, outer-1-c.col, st)
 	c.text(g.topRight, st)
 	c.end()
@@ -72,8 +85,8 @@ func (p *page) box(v *view, body []string, outer int) []string {
 		c.lines = append(c.lines, side+" "+line+" "+side)
 	}
 	hint := " esc closes "
-	if p.total > p.height {
-		hint = " " + count(int64(p.offset+1)) + "-" + count(int64(p.offset+p.height)) + " of " + count(int64(p.total)) + ", j k scroll, esc closes "
+	if o.total > o.height {
+		hint = " " + count(int64(o.offset+1)) + "-" + count(int64(o.offset+o.height)) + " of " + count(int64(o.total)) + ", j k scroll, esc closes "
 	}
 	c.text(g.bottomLeft, st)
 	c.fill(g.horizontal, outer-2-c.col-width(hint), st)

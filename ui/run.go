@@ -57,13 +57,11 @@ func Run(ctx context.Context, s Session, o Options) error {
 	if o.Input != nil {
 		opts = append(opts, tea.WithInput(o.Input))
 	}
-	return run(ctx, s, o, opts...)
+	return run(ctx, newApp(s, o), opts...)
 }
 
 // run is Run with an output that need not be a terminal.
-func run(ctx context.Context, s Session, o Options, opts ...tea.ProgramOption) error {
-	closing := make(chan struct{})
-	m := newApp(s, o, closing)
+func run(ctx context.Context, m *app, opts ...tea.ProgramOption) error {
 	p := tea.NewProgram(m, append([]tea.ProgramOption{
 		tea.WithContext(ctx), tea.WithAltScreen(), tea.WithReportFocus(), tea.WithFPS(30),
 		tea.WithoutSignalHandler(), // Signals belong to main.
@@ -72,13 +70,13 @@ func run(ctx context.Context, s Session, o Options, opts ...tea.ProgramOption) e
 	go func() {
 		defer close(watched)
 		select {
-		case <-s.Done():
+		case <-m.session.Done():
 			p.Send(stoppedMsg{})
-		case <-closing:
+		case <-m.closing:
 		}
 	}()
 	_, err := p.Run()
-	close(closing)
+	close(m.closing)
 	<-watched
 	switch {
 	case m.crash != nil:

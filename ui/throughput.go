@@ -58,10 +58,10 @@ func (throughput) draw(v *view, c *sheet, height int, _ bool) {
 		l.draw(v, c, lane)
 	}
 	axis := newLane(columns)
-	axis.ages(v.now(), samples)
 	if len(lanes) == 0 {
 		v.markCuts(axis, samples, func(cut *soak.Cut) (string, bool) { return cut.Instance, true })
 	}
+	axis.ages(v.now(), samples)
 	axis.draw(v, c, "")
 	if latency > 0 {
 		v.latencyBars(c, samples, columns)
@@ -169,12 +169,24 @@ func (l *lane) write(at int, s string, cut bool) {
 	}
 }
 
-// ages writes how long ago a sample was below every thirtieth of them.
+// free is true where nothing is in the way of n cells and of a blank on either side.
+func (l *lane) free(at, n int) bool {
+	for k := max(0, at-1); k < min(len(l.cells), at+n+1); k++ {
+		if l.cut[k] {
+			return false
+		}
+	}
+	return at >= 0 && at+n <= len(l.cells)
+}
+
+// ages writes how long ago a sample was below every thirtieth of them, where no cut is in the way.
 func (l *lane) ages(now time.Time, samples []sample) {
-	l.write(len(l.cells)-3, "now", false)
+	if at := len(l.cells) - 3; l.free(at, 3) {
+		l.write(at, "now", false)
+	}
 	for back := 30; back < len(samples); back += 30 {
 		text := "-" + strconv.Itoa(int(now.Sub(samples[len(samples)-1-back].at).Round(time.Second).Seconds())) + "s"
-		if at := len(l.cells) - 1 - back - len(text)/2; at >= 0 {
+		if at := len(l.cells) - 1 - back - len(text)/2; l.free(at, len(text)) {
 			l.write(at, text, false)
 		}
 	}

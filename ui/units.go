@@ -88,10 +88,8 @@ func span(d time.Duration) string {
 		return strconv.FormatInt(d.Microseconds(), 10) + " us"
 	case d < 999500*time.Microsecond:
 		return strconv.FormatInt(d.Round(time.Millisecond).Milliseconds(), 10) + " ms"
-	case d < 9950*time.Millisecond:
-		return strconv.FormatFloat(d.Seconds(), 'f', 1, 64) + " s"
-	case d < 59500*time.Millisecond:
-		return strconv.FormatFloat(d.Seconds(), 'f', 0, 64) + " s"
+	case d < 59950*time.Millisecond:
+		return strings.TrimSuffix(strconv.FormatFloat(d.Seconds(), 'f', 1, 64), ".0") + " s"
 	}
 	s := int64(d.Round(time.Second).Seconds())
 	if s < 3600 {

@@ -10,11 +10,11 @@ import (
 )
 
 // embedded returns the text of the config.yaml at the root of the module.
-func embedded(t testing.TB) []byte {
-	t.Helper()
+func embedded(tb testing.TB) []byte {
+	tb.Helper()
 	text, err := os.ReadFile("../../config.yaml")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return text
 }

@@ -79,7 +79,7 @@ func (s setting) set(texts ...string) error {
 
 // parseInto parses text by the type of v. The types are those that occur in Config.
 func parseInto(v reflect.Value, text string) error {
-	if u, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
+	if u, ok := reflect.TypeAssert[encoding.TextUnmarshaler](v.Addr()); ok {
 		return u.UnmarshalText([]byte(text))
 	}
 	if v.Type() == reflect.TypeFor[time.Duration]() {

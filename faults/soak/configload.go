@@ -62,8 +62,7 @@ func (l *Loaded) Validate() error {
 		return nil
 	}
 	for _, problem := range Problems(err) {
-		var keyed *KeyError
-		if errors.As(problem, &keyed) {
+		if keyed, ok := errors.AsType[*KeyError](problem); ok {
 			key, _, _ := strings.Cut(keyed.Key, "[")
 			keyed.Origin = l.origins[key]
 		}
@@ -200,8 +199,7 @@ func (l *Loaded) readFlags(values []FlagValue) error {
 
 // bareCause drops the operation and the path of a file error, which the message around it names already.
 func bareCause(err error) error {
-	var path *fs.PathError
-	if errors.As(err, &path) {
+	if path, ok := errors.AsType[*fs.PathError](err); ok {
 		return path.Err
 	}
 	return err

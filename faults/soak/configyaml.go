@@ -131,11 +131,12 @@ func (r *yamlReader) entry(parent string, value *ast.MappingValueNode) {
 	case r.sections[key] && key != "":
 		r.section(key, value.Value)
 	case !known:
-		hint := ""
-		if near := nearest(name, strings.Split(r.below(parent), ", ")); near != "" {
-			hint = "did you mean " + near + "? "
+		valid := r.below(parent)
+		if near := nearest(name, strings.Split(valid, ", ")); near != "" {
+			r.fail(at, "unknown key %s; did you mean %s?", key, near)
+			return
 		}
-		r.fail(at, "unknown key %s; %svalid: %s", key, hint, r.below(parent))
+		r.fail(at, "unknown key %s; valid: %s", key, valid)
 	default:
 		r.setting(s, value.Value)
 	}

@@ -52,12 +52,11 @@ func Problems(err error) []error {
 	if err == nil {
 		return nil
 	}
-	// Only wrappers that add no text may be looked through, or what they say would be lost.
-	var usage *UsageError
-	if errors.As(err, &usage) && usage.Error() == err.Error() {
+	// Only a wrapper that adds no text may be looked through, or what it says would be lost.
+	if usage, ok := errors.AsType[*UsageError](err); ok && usage.Error() == err.Error() {
 		err = usage.Err
 	}
-	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // Only an error that is itself a list is one here.
+	joined, ok := err.(interface{ Unwrap() []error })
 	if !ok {
 		return []error{err}
 	}

@@ -107,14 +107,14 @@ func NewGenerator(cfg LoadConfig, topic string, opts ...kgo.Opt) (*Generator, er
 	}
 	maxPending := max(loadMinPending, min(int(cfg.Rate), loadMaxPending))
 	maxPending = max(1, min(maxPending, loadPendingBytes/cfg.ValueBytes))
-	l := &Generator{
+	g := &Generator{
 		cfg:        cfg,
 		topic:      topic,
 		maxPending: maxPending,
 		free:       make(chan *pendingRecord, maxPending),
 		failed:     make(chan error, 1),
 	}
-	l.opts = append(append(l.opts, opts...),
+	g.opts = append(append(g.opts, opts...),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.ProducerBatchCompression(kgo.NoCompression()),
 		// All records of a tick travel together.
@@ -126,84 +126,84 @@ func NewGenerator(cfg LoadConfig, topic string, opts ...kgo.Opt) (*Generator, er
 		kgo.UnknownTopicRetries(20),
 		kgo.DisableClientMetrics(),
 	)
-	if err := kgo.ValidateOpts(l.opts...); err != nil {
+	if err := kgo.ValidateOpts(g.opts...); err != nil {
 		return nil, fmt.Errorf("load generator's client: %w", err)
 	}
-	return l, nil
+	return g, nil
 }
 
 // Stats returns the counters.
-func (l *Generator) Stats() LoadStats {
+func (g *Generator) Stats() LoadStats {
 	// Acked is read first, so that it is never above Sent.
-	acked := l.acked.Load()
-	return LoadStats{Sent: l.sent.Load(), Acked: acked, Rate: math.Float64frombits(l.rate.Load())}
+	acked := g.acked.Load()
+	return LoadStats{Sent: g.sent.Load(), Acked: acked, Rate: math.Float64frombits(g.rate.Load())}
 }
 
 // Run writes records until their number is reached or ctx ends, and then waits up to ten seconds for what the broker has
 // not acknowledged yet. Brokers that cannot be reached hold it up, but a record that the producer gives up ends it: it
 // returns an error then, or if acknowledgements are missing in the end, for nobody can say whether those records were
 // written. Run must be called once only.
-func (l *Generator) Run(ctx context.Context) error {
-	client, err := kgo.NewClient(l.opts...)
+func (g *Generator) Run(ctx context.Context) error {
+	client, err := kgo.NewClient(g.opts...)
 	if err != nil {
 		return fmt.Errorf("load generator's client: %w", err)
 	}
 	defer client.Close()
-	defer l.rate.Store(0)
-	if err := l.produce(ctx, client); err != nil {
+	defer g.rate.Store(0)
+	if err := g.produce(ctx, client); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), loadFlushTimeout)
 	defer cancel()
 	err = client.Flush(ctx)
 	select {
-	case err := <-l.failed:
+	case err := <-g.failed:
 		return err
 	default:
 	}
 	if err != nil {
 		return fmt.Errorf("%d input records were not acknowledged within %s after the load had ended: %w",
-			l.sent.Load()-l.acked.Load(), loadFlushTimeout, err)
+			g.sent.Load()-g.acked.Load(), loadFlushTimeout, err)
 	}
 	return nil
 }
 
 // produce hands records to the client at the configured rate. It never waits for the client.
-func (l *Generator) produce(ctx context.Context, client *kgo.Client) error {
+func (g *Generator) produce(ctx context.Context, client *kgo.Client) error {
 	// A record that was handed over must not be lost because the load ends.
 	recordCtx := context.WithoutCancel(ctx)
 	ticker := time.NewTicker(loadTick)
 	defer ticker.Stop()
 	now := time.Now()
-	source := newRecordSource(l.cfg)
-	pace := pacer{rate: l.cfg.Rate, last: now}
+	source := newRecordSource(g.cfg)
+	pace := pacer{rate: g.cfg.Rate, last: now}
 	var allocated int
 	var sent, measuredAcked int64
 	measuredAt := now
 	for {
 		for range pace.due(now) {
-			if l.cfg.Records > 0 && sent == l.cfg.Records {
+			if g.cfg.Records > 0 && sent == g.cfg.Records {
 				return nil
 			}
-			p := l.pending(&allocated)
+			p := g.pending(&allocated)
 			if p == nil {
 				break
 			}
 			source.fill(p, now)
 			sent++
-			l.sent.Store(sent)
+			g.sent.Store(sent)
 			pace.took()
 			client.Produce(recordCtx, &p.record, p.done)
 		}
 		if d := now.Sub(measuredAt); d >= time.Second {
-			acked := l.acked.Load()
-			l.rate.Store(math.Float64bits(float64(acked-measuredAcked) / d.Seconds()))
+			acked := g.acked.Load()
+			g.rate.Store(math.Float64bits(float64(acked-measuredAcked) / d.Seconds()))
 			measuredAt, measuredAcked = now, acked
 		}
 		select {
 		case <-ctx.Done():
 			return nil
-		case err := <-l.failed:
+		case err := <-g.failed:
 			return err
 		case <-ticker.C:
 			now = time.Now()
@@ -221,32 +221,32 @@ type pendingRecord struct {
 }
 
 // pending returns a record to fill, or nil if as many as allowed wait for the broker.
-func (l *Generator) pending(allocated *int) *pendingRecord {
+func (g *Generator) pending(allocated *int) *pendingRecord {
 	select {
-	case p := <-l.free:
+	case p := <-g.free:
 		return p
 	default:
 	}
-	if *allocated == l.maxPending {
+	if *allocated == g.maxPending {
 		return nil
 	}
 	*allocated++
-	p := &pendingRecord{value: make([]byte, l.cfg.ValueBytes)}
+	p := &pendingRecord{value: make([]byte, g.cfg.ValueBytes)}
 	for i := range p.value {
 		p.value[i] = 'a' + byte(i%26)
 	}
 	p.done = func(_ *kgo.Record, err error) {
 		if err == nil {
-			l.acked.Add(1)
-			l.free <- p
+			g.acked.Add(1)
+			g.free <- p
 			return
 		}
 		select {
-		case l.failed <- fmt.Errorf("the producer gave up an input record for %s-%d: %w", l.topic, p.record.Partition, err):
+		case g.failed <- fmt.Errorf("the producer gave up an input record for %s-%d: %w", g.topic, p.record.Partition, err):
 		default:
 		}
 	}
-	p.record.Topic = l.topic
+	p.record.Topic = g.topic
 	return p
 }
 

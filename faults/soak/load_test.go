@@ -47,11 +47,11 @@ func loadBroker(tb testing.TB, cfg LoadConfig) *broker.Broker {
 // newLoad returns a generator that dials dial to reach b.
 func newLoad(tb testing.TB, cfg LoadConfig, b *broker.Broker, dial func(context.Context, string, string) (net.Conn, error)) *Generator {
 	tb.Helper()
-	l, err := NewGenerator(cfg, loadTopic, kgo.SeedBrokers(b.Addrs()...), kgo.Dialer(dial))
+	g, err := NewGenerator(cfg, loadTopic, kgo.SeedBrokers(b.Addrs()...), kgo.Dialer(dial))
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return l
+	return g
 }
 
 // runLoad runs a generator until its records are written.
@@ -334,10 +334,10 @@ func TestLoadConfigValidate(t *testing.T) {
 		}
 	}
 	if _, err := NewGenerator(bad, loadTopic); err == nil {
-		t.Error("NewLoad took it")
+		t.Error("NewGenerator took it")
 	}
 	if _, err := NewGenerator(DefaultLoadConfig(), loadTopic, kgo.ProducerBatchMaxBytes(-1)); err == nil {
-		t.Error("NewLoad took a bad option")
+		t.Error("NewGenerator took a bad option")
 	}
 }
 

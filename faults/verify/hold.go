@@ -160,7 +160,7 @@ func (t *tracker) blindfold() {
 // mask drops what entries owe on all other streams.
 func (t *tracker) mask(keep Bits) {
 	for _, b := range t.backlogs {
-		for n := b.head; n < b.tail; n++ {
+		for n := b.head; n < b.tail; n = max(n+1, b.head) {
 			e := b.at(n)
 			if e.due|e.open == 0 {
 				continue
@@ -174,12 +174,12 @@ func (t *tracker) mask(keep Bits) {
 // end declares lost what is still owed by inputs below the given offsets, one for each input partition.
 func (t *tracker) end(ends []int64, at time.Time) {
 	for p, b := range t.backlogs {
-		for n := b.head; n < b.tail; n++ {
+		for n := b.head; n < b.tail; n = max(n+1, b.head) {
 			if e := b.at(n); e.offset >= ends[p] {
 				break
 			}
 			for s := range t.streams {
-				if n >= b.head && b.at(n).due.Has(s) {
+				if n >= b.head && b.at(n).due.Has(s) { // losing the last one forgets the entry
 					t.lose(b, n, int32(p), s, nil, at)
 				}
 			}
@@ -191,7 +191,7 @@ func (t *tracker) end(ends []int64, at time.Time) {
 // relaxOpen drops what could not be decided because the deciding output is missing.
 func (t *tracker) relaxOpen() {
 	for _, b := range t.backlogs {
-		for n := b.head; n < b.tail; n++ {
+		for n := b.head; n < b.tail; n = max(n+1, b.head) {
 			if e := b.at(n); e.open != 0 {
 				e.open = 0
 				t.settle(b, n)

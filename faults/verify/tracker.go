@@ -218,14 +218,15 @@ func (t *tracker) match(b *backlog, n int64, o *outputRecord) {
 	}
 	owed := e.due.Has(s)
 	if owed && !t.atLeastOnce {
-		from := max(t.cursor[s][e.key], t.first[e.key])
-		t.cursor[s][e.key] = max(from, n)
-		for m := from; m < n; {
+		key := e.key
+		m := max(t.cursor[s][key], t.first[key])
+		t.cursor[s][key] = max(m, n)
+		for m < n {
 			next := b.at(m).next
 			if b.at(m).due.Has(s) {
 				t.lose(b, m, o.provenance.Partition, s, o, o.seen)
 			}
-			m = next
+			m = max(next, t.first[key]) // losing one may have forgotten the next ones, too
 		}
 		e = b.at(n) // losing may have moved the entries
 	}

@@ -164,7 +164,7 @@ func (l *Log) StreamErr() error {
 	return s.failed()
 }
 
-// Close writes what is left to the stream and ends it. It returns the error that the stream met, if any; without a
+// Close writes what is left to the stream, waits for that, and ends it. It returns the error that the stream met, if any; without a
 // stream it does nothing. The lines in memory can still be exported. Close may be called more than once.
 func (l *Log) Close() error {
 	l.mu.Lock()

@@ -10,7 +10,8 @@ import (
 const (
 	// streamInterval is how often lines are written; so much is lost at most when the process is killed.
 	streamInterval = time.Second
-	// streamBacklog bounds the memory that a disk which does not take the lines can cost.
+	// streamBacklog bounds the memory that a disk which does not take the lines can cost, besides what was there when the
+	// stream began.
 	streamBacklog = 64 << 20
 )
 
@@ -28,6 +29,7 @@ type stream struct {
 	mu      sync.Mutex // held for appends and copies only
 	pending [][]byte
 	backlog int // bytes of pending and of what is being written
+	limit   int // of backlog
 	ending  bool
 	err     error // why the stream ended early
 }
@@ -37,6 +39,7 @@ func newStream(f file, lines [][]byte) *stream {
 	for _, line := range lines {
 		s.backlog += len(line)
 	}
+	s.limit = s.backlog + streamBacklog
 	go s.run(f)
 	return s
 }
@@ -47,9 +50,8 @@ func (s *stream) add(line []byte) {
 	if s.err != nil || s.ending {
 		return
 	}
-	// What was there when the stream began may be more than the bound, so the bound counts from two lines on.
-	if s.backlog > streamBacklog && len(s.pending) > 1 {
-		s.fail(fmt.Errorf("the file is %d MiB behind", s.backlog>>20))
+	if s.backlog+len(line) > s.limit {
+		s.fail(fmt.Errorf("the file does not take the lines: %d KiB wait", s.backlog>>10))
 		return
 	}
 	s.pending = append(s.pending, line)

@@ -68,6 +68,10 @@ const (
 	maxSublevels   = 12 // of level 0, Pebble's own default
 )
 
+// tableFormat has columnar tables with checksummed footers. Not only are they newer: the writer of Pebble's older format pools channels
+// across databases, which ends a process that runs several synctest bubbles.
+const tableFormat = pebble.FormatTableFormatV6
+
 // engine is one open Pebble database. It belongs to the goroutine of its store.
 type engine struct {
 	db        *pebble.DB
@@ -85,6 +89,7 @@ func openEngine(fs vfs.FS, dir string, cache *Cache, memtable int) (*engine, met
 	e := &engine{fuse: newFuse(), dir: dir, compacted: make(chan struct{}, 1), flushEvery: flushMemtables * memtable}
 	options := &pebble.Options{
 		FS:                          gate{fs, e.fuse},
+		FormatMajorVersion:          tableFormat,
 		Cache:                       cache.blocks,
 		FileCache:                   cache.files,
 		DisableWAL:                  true,

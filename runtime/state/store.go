@@ -125,7 +125,7 @@ func (s *Store) Commit(position int64) error {
 		}
 	}
 	s.lookups = 0
-	return s.apply(position, true)
+	return s.apply(position, s.meta.exact)
 }
 
 // Abort drops the buffer: the store is again what the last Commit or Restore left.
@@ -153,7 +153,7 @@ func (s *Store) Restore(records []Entry, position int64) error {
 	}
 	// In the beginning each key is looked up, so that the number of entries stays exact. When that costs more than to count the
 	// whole store once afterwards, it is only estimated until then.
-	exact := s.meta.exact && s.lookups < estimateAfter+s.meta.entries/countPerLookup
+	exact := s.meta.exact && (len(records) == 0 || s.lookups < estimateAfter+s.meta.entries/countPerLookup)
 	return s.apply(position, exact)
 }
 

@@ -1,0 +1,398 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"eostop/faults/soak"
+	"eostop/ui"
+
+	"github.com/creack/pty"
+)
+
+// asProgram makes the test binary behave as the program itself, for tests that need a process of its own.
+const asProgram = "EOSTOP_AS_PROGRAM"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// call runs one command line in this process, without a configuration file of the user's.
+func call(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
+	var out, errs bytes.Buffer
+	code = run(t.Context(), args, strings.NewReader(""), &out, &errs)
+	return code, out.String(), errs.String()
+}
+
+// process returns a process of the program, on a terminal that knows colours and answers nothing.
+func process(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
+	for _, e := range os.Environ() {
+		if !strings.HasPrefix(e, "CI=") && !strings.HasPrefix(e, "TERM=") && !strings.HasPrefix(e, "TMUX") {
+			cmd.Env = append(cmd.Env, e)
+		}
+	}
+	cmd.Env = append(cmd.Env, asProgram+"=1", "TERM=xterm-256color", "XDG_CONFIG_HOME="+t.TempDir())
+	return cmd
+}
+
+func TestUsageErrorsAreOneLine(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "c.yaml")
+	if err := os.WriteFile(file, []byte("load:\n  rate: fast\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		args string
+		want string
+	}{
+		{"matrix", "command matrix is not available yet; valid: run, config, version, help"},
+		{"simulate --hours 24 --seed 7", "command simulate is not available yet"},
+		{"replay x.jsonl", "command replay is not available yet"},
+		{"verify --brokers a:1", "command verify is not available yet"},
+		{"check", "command check is not available yet"},
+		{"clean --yes", "command clean is not available yet"},
+		{"bench", "command bench is not available yet"},
+		{"diff a b", "command diff is not available yet"},
+		{"completion bash", "command completion is not available yet"},
+		{"frob", `unknown command "frob"; valid: run, config, version, help`},
+		{"version x", `unexpected argument "x"; version takes none`},
+		{"run x", `unexpected argument "x"; run takes flags only`},
+		{"--metrics :1", "--metrics is not available yet; leave it out"},
+		{"run --schedule storm", "--schedule is not available yet"},
+		{"run --shrink", "--shrink is not available yet"},
+		{"run --input f", "--input is not available yet"},
+		{"--guarantee at_least_once", "runtime.guarantee: at_least_once is not available yet; valid: exactly_once_v2 (from flag --guarantee)"},
+		{"--profile kafka-4.3", "faults.profile: kafka-4.3 is not available yet; valid: fixed (from flag --profile)"},
+		{"--topology wordcount", `application.topology: "wordcount" is not available yet; valid: soak (from flag --topology)`},
+		{"--fault error,api=EndTxn,code=INVALID_TXN_STATE@0s", "error is not available yet; valid: panic, stall"},
+		{"--threadz 3", "unknown flag --threadz; did you mean --threads?"},
+		{"--threads 0", "runtime.threads: 0 is out of range; valid: 1 to 64 (from flag --threads)"},
+		{"--cut i2@10", `flag --cut: cut "i2@10": write INSTANCE@START+LENGTH`},
+		{"--config /nonexistent.yaml", "flag --config: there is no file /nonexistent.yaml"},
+		{"config --threads 0 --check", "runtime.threads: 0 is out of range"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.args, func(t *testing.T) {
+			code, stdout, stderr := call(t, strings.Fields(tt.args)...)
+			if code != 2 || stdout != "" || strings.Count(stderr, "\n") != 1 ||
+				!strings.HasPrefix(stderr, "eostop: ") || !strings.Contains(stderr, tt.want) {
+				t.Errorf("exit code %d, stdout %q, stderr %q; want 2 and one line with %q", code, stdout, stderr, tt.want)
+			}
+		})
+	}
+	t.Run("configuration file", func(t *testing.T) {
+		code, _, stderr := call(t, "--config", file)
+		want := "eostop: " + file + ":2:9: load.rate: \"fast\" is not a number\n   2 |   rate: fast\n               ^\n"
+		if code != 2 || stderr != want {
+			t.Errorf("exit code %d, stderr\n%s\nwant\n%s", code, stderr, want)
+		}
+	})
+}
+
+func TestRunErrorsAreOneLine(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	taken := listener.Addr().String()
+	tests := []struct {
+		args []string
+		want string
+	}{
+		{[]string{"--pprof", taken}, taken + ": bind: address already in use; choose another address with --pprof"},
+		{[]string{"--report", "/nonexistent/r.json"}, "session.report: cannot write /nonexistent/r.json: no such file or directory"},
+		{[]string{"--junit", t.TempDir()}, "is a directory; name a file"},
+		{[]string{"--log-file", "/nonexistent/x.log"}, "session.log_file: cannot write /nonexistent/x.log: no such file or directory"},
+	}
+	for _, tt := range tests {
+		code, stdout, stderr := call(t, append([]string{"run", "--headless"}, tt.args...)...)
+		if code != 4 || stdout != "" || strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, tt.want) {
+			t.Errorf("%v: exit code %d, stdout %q, stderr %q; want 4 and one line with %q", tt.args, code, stdout, stderr, tt.want)
+		}
+	}
+}
+
+func TestConfig(t *testing.T) {
+	t.Setenv("EOSTOP_LOAD_KEYS", "5")
+	code, stdout, stderr := call(t, "config", "--rate", "7")
+	if code != 0 || stderr != "" {
+		t.Fatalf("exit code %d, %s", code, stderr)
+	}
+	for _, want := range []string{"\n  rate: 7 ", "# flag --rate\n", "\n  keys: 5 ", "# env EOSTOP_LOAD_KEYS\n", "  threads: 3 "} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("%q is not in\n%s", want, stdout)
+		}
+	}
+	if code, stdout, stderr := call(t, "config", "--check"); code != 0 || stdout != "the configuration is valid\n" || stderr != "" {
+		t.Errorf("exit code %d, stdout %q, stderr %q", code, stdout, stderr)
+	}
+	// What is wrong is shown together with all values, which helps to find out why.
+	if code, stdout, _ := call(t, "config", "--threads", "0"); code != 2 || !strings.Contains(stdout, "threads: 0 ") {
+		t.Errorf("exit code %d, stdout %q", code, stdout)
+	}
+}
+
+func TestHelp(t *testing.T) {
+	for _, args := range []string{"--help", "-h", "help", "run --help", "config -h"} {
+		code, stdout, stderr := call(t, strings.Fields(args)...)
+		if code != 0 || stderr != "" || !strings.Contains(stdout, "--headless") || !strings.Contains(stdout, "matrix") {
+			t.Errorf("%s: exit code %d, stdout %q, stderr %q", args, code, stdout, stderr)
+		}
+	}
+	if code, stdout, stderr := call(t, "run", "--fault", "help"); code != 0 || stdout != soak.FaultHelp() || stderr != "" {
+		t.Errorf("exit code %d, stdout %q, stderr %q", code, stdout, stderr)
+	}
+}
+
+func TestVersion(t *testing.T) {
+	for _, arg := range []string{"version", "--version"} {
+		code, stdout, stderr := call(t, arg)
+		if code != 0 || !strings.HasPrefix(stdout, "eostop "+soak.Version) || strings.Count(stdout, "\n") != 1 || stderr != "" {
+			t.Errorf("%s: exit code %d, stdout %q, stderr %q", arg, code, stdout, stderr)
+		}
+	}
+}
+
+func TestThemesOfTheConfigurationAreThoseOfTheScreen(t *testing.T) {
+	for _, theme := range ui.Themes() {
+		if code, _, stderr := call(t, "config", "--check", "--theme", theme); code != 0 {
+			t.Errorf("%s: %s", theme, stderr)
+		}
+		if code, _, stderr := call(t, "config", "--check", "--theme", "none"); code != 2 || !strings.Contains(stderr, theme) {
+			t.Errorf("%s is not among the valid ones of %q", theme, stderr)
+		}
+	}
+}
+
+func TestReadmeIsUpToDate(t *testing.T) {
+	text, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var keys strings.Builder
+	keys.WriteString("| key | what it does |\n|---|---|\n")
+	for _, k := range ui.Keys() {
+		keys.WriteString("| `" + strings.ReplaceAll(k.Keys, " ", "` `") + "` | " + k.Help + " |\n")
+	}
+	for name, want := range map[string]string{"keys": keys.String(), "flags": "```\n" + soak.FlagUsages("run") + "```\n"} {
+		_, rest, _ := strings.Cut(string(text), "<!-- "+name+" -->\n")
+		got, _, ok := strings.Cut(rest, "<!-- /"+name+" -->")
+		if !ok || got != want {
+			t.Errorf("README.md must say between <!-- %s --> and <!-- /%s -->\n%s", name, name, want)
+		}
+	}
+}
+
+// output collects what a terminal shows, and wakes up whoever waits for it.
+type output struct {
+	t     *testing.T
+	text  strings.Builder
+	bytes chan []byte // closed when the terminal is gone
+}
+
+func watch(t *testing.T, terminal *os.File) *output {
+	o := &output{t: t, bytes: make(chan []byte)}
+	go func() {
+		defer close(o.bytes)
+		for {
+			buf := make([]byte, 4096)
+			n, err := terminal.Read(buf)
+			o.bytes <- buf[:n]
+			if err != nil {
+				return // The program has ended.
+			}
+		}
+	}()
+	return o
+}
+
+// until waits for a text on the terminal; an empty one waits for the end of the program.
+func (o *output) until(text string) string {
+	o.t.Helper()
+	limit := time.NewTimer(time.Minute)
+	defer limit.Stop()
+	for text == "" || !strings.Contains(o.text.String(), text) {
+		select {
+		case part, ok := <-o.bytes:
+			if !ok && text != "" {
+				o.t.Fatalf("the program ended before it showed %q; it showed\n%q", text, o.text.String())
+			}
+			if !ok {
+				return o.text.String()
+			}
+			o.text.Write(part)
+		case <-limit.C:
+			o.t.Fatalf("no %q within a minute; the terminal shows\n%q", text, o.text.String())
+		}
+	}
+	return o.text.String()
+}
+
+func TestVersionAndConfigLeaveTheTerminalAlone(t *testing.T) {
+	for _, args := range [][]string{{"version"}, {"--version"}, {"config"}, {"config", "--check"}} {
+		cmd := process(t, args...)
+		began := time.Now()
+		terminal, err := pty.Start(cmd)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := watch(t, terminal).until("")
+		if err := cmd.Wait(); err != nil {
+			t.Error(err)
+		}
+		// A question that nobody answers takes five seconds; how fast it can be is measured where nothing else runs.
+		if took := time.Since(began); took > 2*time.Second {
+			t.Errorf("%v took %s", args, took)
+		}
+		if text == "" || strings.Contains(text, "\x1b") {
+			t.Errorf("%v wrote %q", args, text)
+		}
+		if err := terminal.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// light keeps runs with a whole application cheap.
+func light(args ...string) []string {
+	return append([]string{"run", "--rate", "200", "--instances", "1", "--threads", "1"}, args...)
+}
+
+func TestHeadlessRun(t *testing.T) {
+	folder := t.TempDir()
+	path := func(name string) string { return filepath.Join(folder, name) }
+	code, stdout, stderr := call(t, light("--headless", "--duration", "1s", "--report", path("r.json"), "--junit", path("r.xml"),
+		"--session", path("s.jsonl"), "--log-file", path("x.log"), "--pprof", "127.0.0.1:0")...)
+	if code != 0 || !strings.Contains(stdout, "clean") || strings.Contains(stderr, "eostop:") {
+		t.Fatalf("exit code %d\n%s\n%s", code, stdout, stderr)
+	}
+	text, err := os.ReadFile(path("r.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var report soak.Report
+	if err := json.Unmarshal(text, &report); err != nil {
+		t.Fatal(err)
+	}
+	if report.Verdict != "clean" || report.Records.In == 0 || report.Records.In != report.Records.Processed || report.Seed == 0 {
+		t.Errorf("%s", text)
+	}
+	for name, mode := range map[string]os.FileMode{"r.json": 0o644, "r.xml": 0o644, "s.jsonl": 0o600, "x.log": 0o600} {
+		info, err := os.Stat(path(name))
+		if err != nil || info.Size() == 0 || info.Mode().Perm()&^mode != 0 {
+			t.Errorf("%s: %v, %v", name, info, err)
+		}
+	}
+}
+
+func TestEndOfContextStopsARun(t *testing.T) {
+	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var out, errs lockedBuffer
+	done := make(chan int, 1)
+	go func() { done <- run(ctx, light("--headless"), strings.NewReader(""), &out, &errs) }()
+	for !strings.Contains(errs.String(), "running") {
+		select {
+		case code := <-done:
+			t.Fatalf("ended with %d\n%s", code, errs.String())
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	cancel()
+	if code := <-done; code != 3 {
+		t.Errorf("exit code %d, want 3 (unknown)\n%s\n%s", code, out.String(), errs.String())
+	}
+}
+
+func TestDashboardInATerminal(t *testing.T) {
+	const restored = "\x1b[?1049l"
+	tests := []struct {
+		name string
+		end  func(t *testing.T, terminal io.Writer, p *os.Process)
+		code int
+	}{
+		{"q drains", func(t *testing.T, terminal io.Writer, _ *os.Process) {
+			if _, err := io.WriteString(terminal, "q"); err != nil {
+				t.Error(err)
+			}
+		}, 0},
+		{"SIGINT drains", func(t *testing.T, _ io.Writer, p *os.Process) {
+			if err := p.Signal(syscall.SIGINT); err != nil {
+				t.Error(err)
+			}
+		}, 0},
+		{"SIGTERM ends at once", func(t *testing.T, _ io.Writer, p *os.Process) {
+			if err := p.Signal(syscall.SIGTERM); err != nil {
+				t.Error(err)
+			}
+		}, 3},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			cmd := process(t, light()...)
+			terminal, err := pty.StartWithSize(cmd, &pty.Winsize{Cols: 100, Rows: 30})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer terminal.Close()
+			screen := watch(t, terminal)
+			screen.until("RUNNING")
+			tt.end(t, terminal, cmd.Process)
+			text := screen.until("")
+			err = cmd.Wait()
+			var exit *exec.ExitError
+			if err != nil && !errors.As(err, &exit) {
+				t.Fatal(err)
+			}
+			if code := cmd.ProcessState.ExitCode(); code != tt.code {
+				t.Errorf("exit code %d, want %d; the terminal shows\n%q", code, tt.code, text)
+			}
+			_, after, ok := strings.Cut(text, restored)
+			if !ok || strings.Contains(after, "\x1b[?1049h") || !strings.Contains(text, "\x1b[?25h") {
+				t.Errorf("the terminal was not restored: %q", text)
+			}
+			if !strings.Contains(after, "verdict") {
+				t.Errorf("there is no summary after the dashboard: %q", after)
+			}
+		})
+	}
+}
+
+// lockedBuffer is a buffer that is read while it is written.
+type lockedBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
