@@ -139,15 +139,15 @@ func (p *program) version(context.Context) error {
 	if len(p.args) > 0 {
 		return soak.Usagef("unexpected argument %q; version takes none", p.args[0])
 	}
-	text := "eostop " + soak.Version
+	revision := ""
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, s := range info.Settings {
 			if s.Key == "vcs.revision" {
-				text += " " + s.Value[:min(12, len(s.Value))]
+				revision = " " + s.Value[:min(12, len(s.Value))]
 			}
 		}
 	}
-	_, err := fmt.Fprintf(p.stdout, "%s %s %s/%s\n", text, goruntime.Version(), goruntime.GOOS, goruntime.GOARCH)
+	_, err := fmt.Fprintf(p.stdout, "eostop %s%s %s %s/%s\n", soak.Version, revision, goruntime.Version(), goruntime.GOOS, goruntime.GOARCH)
 	return err
 }
 
@@ -169,13 +169,13 @@ func (p *program) help(context.Context) error {
 }
 
 // load reads flags and configuration; it returns nil when the flags asked for help, which it has printed then.
-func (p *program) load() (*soak.Flags, *soak.Loaded, error) {
+func (p *program) load(ctx context.Context) (*soak.Flags, *soak.Loaded, error) {
 	flags, err := soak.ParseFlags(p.command, p.args)
 	switch {
 	case err != nil:
 		return nil, nil, err
 	case flags.Help:
-		return nil, nil, p.help(context.Background())
+		return nil, nil, p.help(ctx)
 	case flags.FaultHelp:
 		_, err := io.WriteString(p.stdout, soak.FaultHelp())
 		return nil, nil, err
@@ -184,8 +184,8 @@ func (p *program) load() (*soak.Flags, *soak.Loaded, error) {
 	return flags, loaded, err
 }
 
-func (p *program) config(context.Context) error {
-	flags, loaded, err := p.load()
+func (p *program) config(ctx context.Context) error {
+	flags, loaded, err := p.load(ctx)
 	if err != nil || loaded == nil {
 		return err
 	}
@@ -203,7 +203,7 @@ func (p *program) config(context.Context) error {
 
 // session is the run command.
 func (p *program) session(ctx context.Context) error {
-	_, loaded, err := p.load()
+	_, loaded, err := p.load(ctx)
 	if err != nil || loaded == nil {
 		return err
 	}

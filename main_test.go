@@ -211,6 +211,7 @@ type output struct {
 }
 
 func watch(t *testing.T, terminal *os.File) *output {
+	t.Helper()
 	o := &output{t: t, bytes: make(chan []byte)}
 	go func() {
 		defer close(o.bytes)
@@ -329,24 +330,15 @@ func TestDashboardInATerminal(t *testing.T) {
 	const restored = "\x1b[?1049l"
 	tests := []struct {
 		name string
-		end  func(t *testing.T, terminal io.Writer, p *os.Process)
+		end  func(terminal io.Writer, p *os.Process) error
 		code int
 	}{
-		{"q drains", func(t *testing.T, terminal io.Writer, _ *os.Process) {
-			if _, err := io.WriteString(terminal, "q"); err != nil {
-				t.Error(err)
-			}
+		{"q drains", func(terminal io.Writer, _ *os.Process) error {
+			_, err := io.WriteString(terminal, "q")
+			return err
 		}, 0},
-		{"SIGINT drains", func(t *testing.T, _ io.Writer, p *os.Process) {
-			if err := p.Signal(syscall.SIGINT); err != nil {
-				t.Error(err)
-			}
-		}, 0},
-		{"SIGTERM ends at once", func(t *testing.T, _ io.Writer, p *os.Process) {
-			if err := p.Signal(syscall.SIGTERM); err != nil {
-				t.Error(err)
-			}
-		}, 3},
+		{"SIGINT drains", func(_ io.Writer, p *os.Process) error { return p.Signal(syscall.SIGINT) }, 0},
+		{"SIGTERM ends at once", func(_ io.Writer, p *os.Process) error { return p.Signal(syscall.SIGTERM) }, 3},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -358,7 +350,9 @@ func TestDashboardInATerminal(t *testing.T) {
 			defer terminal.Close()
 			screen := watch(t, terminal)
 			screen.until("RUNNING")
-			tt.end(t, terminal, cmd.Process)
+			if err := tt.end(terminal, cmd.Process); err != nil {
+				t.Fatal(err)
+			}
 			text := screen.until("")
 			err = cmd.Wait()
 			var exit *exec.ExitError

@@ -12,8 +12,8 @@ import (
 	"eostop/faults"
 )
 
-// BenchmarkRoundTrip compares a request and its response over a link with the same over the bare connection, as a Kafka client
-// makes them: a deadline and one write, a deadline and two reads.
+// BenchmarkRoundTrip compares a request and its response over a link with the same over the bare connection, as
+// a Kafka client makes them: a deadline and one write, a deadline and two reads.
 func BenchmarkRoundTrip(b *testing.B) {
 	for _, transport := range []string{"pipe", "tcp"} {
 		for _, size := range []int{100, 16 << 10} {

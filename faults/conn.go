@@ -9,14 +9,14 @@ import (
 	"time"
 )
 
-// past is a deadline that interrupts a call of the lower connection.
-var past = time.Unix(1, 0)
+// past returns a deadline that interrupts a call of the lower connection.
+func past() time.Time { return time.Unix(1, 0) }
 
 // conn is a connection over a link. A call goes directly to the lower connection unless its direction is cut, has a
 // queue or a pump at work.
 //
-// Only one goroutine at a time reads from the lower connection, a Read (in.direct) or a pump (in.pumping); the same holds for writes. Whoever finds
-// either set waits. That keeps bytes in order across cuts and heals.
+// Only one goroutine at a time reads from the lower connection, a Read (in.direct) or a pump (in.pumping); the
+// same holds for writes. Whoever finds either set waits. That keeps bytes in order across cuts and heals.
 type conn struct {
 	link  *Link
 	inner net.Conn
@@ -167,10 +167,10 @@ func (c *conn) Close() error {
 	// Calls that are inside the lower connection must return now as if it were closed. Errors of a deadline say that
 	// it is closed below, and then nothing is inside.
 	if c.out.direct {
-		_ = c.inner.SetWriteDeadline(past)
+		_ = c.inner.SetWriteDeadline(past())
 	}
 	if c.in.direct {
-		_ = c.inner.SetReadDeadline(past)
+		_ = c.inner.SetReadDeadline(past())
 	}
 	c.orphan = time.AfterFunc(orphanTimeout, c.abandon)
 	c.settle()
@@ -178,7 +178,8 @@ func (c *conn) Close() error {
 	return nil
 }
 
-// abandon gives up what a closed connection could not deliver in time. The broker learns of it no sooner than by the heal.
+// abandon gives up what a closed connection could not deliver in time. The broker learns of it no sooner than
+// by the heal.
 func (c *conn) abandon() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -189,7 +190,7 @@ func (c *conn) abandon() {
 	c.abandoned = true
 	if c.out.pumping {
 		// It hangs because the broker does not take what is delivered to it.
-		_ = c.inner.SetWriteDeadline(past)
+		_ = c.inner.SetWriteDeadline(past())
 	}
 }
 
@@ -277,8 +278,8 @@ func (c *conn) SetWriteDeadline(t time.Time) error {
 	return c.inner.SetWriteDeadline(t)
 }
 
-// setDeadline reports whether the lower connection must know the deadline now. A pump works without one, and sets the application's when
-// it ends.
+// setDeadline reports whether the lower connection must know the deadline now. A pump works without one, and
+// sets the application's when it ends.
 func (c *conn) setDeadline(h *half, t time.Time) (forward bool, err error) {
 	if c.closed || c.dead {
 		return false, c.opError("set", c.end())

@@ -35,7 +35,8 @@ type fixture struct {
 	start  time.Time
 }
 
-// bubble runs f in a bubble with a fresh link and connection. A goroutine of the link that survives its Close fails the test.
+// bubble runs f in a bubble with a fresh link and connection. A goroutine of the link that survives its Close
+// fails the test.
 func bubble(t *testing.T, f func(*fixture)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {

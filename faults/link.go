@@ -54,9 +54,9 @@ func NewLink(name string) *Link {
 // Name returns the name given to NewLink.
 func (l *Link) Name() string { return l.name }
 
-// Wrap returns a dialer whose connections are those of dial and run over the link. Its errors are dial's own, or *net.OpError for
-// "dial": a context that ended during a cut (Timeout reports whether by its deadline), or net.ErrClosed once the link is closed. There is no
-// time-out of its own, so the context must have one.
+// Wrap returns a dialer whose connections are those of dial and run over the link. Its errors are dial's own,
+// or *net.OpError for "dial": a context that ended during a cut (Timeout reports whether by its deadline), or
+// net.ErrClosed once the link is closed. There is no time-out of its own, so the context must have one.
 func (l *Link) Wrap(dial Dialer) Dialer {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		l.dials.Add(1)
@@ -166,8 +166,8 @@ func (l *Link) broadcast() {
 	l.changed = make(chan struct{})
 }
 
-// Reset ends every connection at both ends: calls on it fail with ECONNRESET, and nothing buffered is delivered. Dials and the
-// cut are not touched.
+// Reset ends every connection at both ends: calls on it fail with ECONNRESET, and nothing buffered is
+// delivered. Dials and the cut are not touched.
 func (l *Link) Reset() {
 	for _, c := range l.open() {
 		if c.kill(syscall.ECONNRESET) {
@@ -176,8 +176,8 @@ func (l *Link) Reset() {
 	}
 }
 
-// Close resets every connection, fails the dials that hang in a cut, and waits for the link's goroutines to end. Later dials fail. The
-// resets are not counted as such. Close may be called more than once.
+// Close resets every connection, fails the dials that hang in a cut, and waits for the link's goroutines to
+// end. Later dials fail. The resets are not counted as such. Close may be called more than once.
 func (l *Link) Close() {
 	l.mu.Lock()
 	l.closed = true

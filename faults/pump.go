@@ -8,16 +8,16 @@ import (
 // piece is how much a pump moves at a time.
 const piece = 64 << 10
 
-// settle starts the pumps that the state of the connection asks for. It is called after every change that may ask for one; the
-// mutex is held.
+// settle starts the pumps that the state of the connection asks for. It is called after every change that may
+// ask for one; the mutex is held.
 //
-// The pump of the out direction runs where there is something to deliver, the end of the stream included, and no cut. It
-// ends when nothing is left or a cut comes.
+// The pump of the out direction runs where there is something to deliver, the end of the stream included, and
+// no cut. It ends when nothing is left or a cut comes.
 //
-// The pump of the in direction runs during a cut, in the place of the broker's network: without it a broker over an
-// unbuffered transport would hang in its write, and the loss of the connection would go unseen. It ends when the buffer is full,
-// or with the first bytes after the heal. After the application's Close it discards, because the broker must be able to
-// answer what is delivered late.
+// The pump of the in direction runs during a cut, in the place of the broker's network: without it a broker
+// over an unbuffered transport would hang in its write, and the loss of the connection would go unseen. It ends
+// when the buffer is full, or with the first bytes after the heal. After the application's Close it discards,
+// because the broker must be able to answer what is delivered late.
 func (c *conn) settle() {
 	if c.dead {
 		return

@@ -13,8 +13,9 @@ import (
 	"eostop/faults"
 )
 
-// TestRandom sends numbered bytes both ways over several connections while the link is cut, healed and, in every third
-// run, reset at random. Whatever was accepted by a Write must arrive in order, and completely unless a reset came.
+// TestRandom sends numbered bytes both ways over several connections while the link is cut, healed and, in
+// every third run, reset at random. Whatever was accepted by a Write must arrive in order, and completely
+// unless a reset came.
 func TestRandom(t *testing.T) {
 	for i := range 24 {
 		seed := time.Now().UnixNano() + int64(i)

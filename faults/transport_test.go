@@ -170,8 +170,8 @@ func TestTransports(t *testing.T) {
 	}
 }
 
-// TestConcurrency lets clients and faults run into each other on real time, for the race detector. That nothing hangs or leaks is the
-// assertion, besides that a response is what was asked for.
+// TestConcurrency lets clients and faults run into each other on real time, for the race detector. That nothing
+// hangs or leaks is the assertion, besides that a response is what was asked for.
 func TestConcurrency(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)

@@ -164,7 +164,8 @@ func TestFullSendBuffer(t *testing.T) {
 	})
 }
 
-// A broker over a pipe takes nothing until it reads, so a write may be inside the lower connection when the cut comes.
+// A broker over a pipe takes nothing until it reads, so a write may be inside the lower connection when the cut
+// comes.
 func TestWriteInFlight(t *testing.T) {
 	t.Run("arrives, and what follows is cut", func(t *testing.T) {
 		bubble(t, func(x *fixture) {

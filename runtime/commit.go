@@ -22,12 +22,10 @@ func (t *StreamThread) commit(ctx context.Context) error {
 	if len(tasks) == 0 && !t.producer.inTransactionNow() {
 		return nil
 	}
-	if !t.identity.valid() {
-		return errNoGeneration
-	}
 	ctx, cancel := context.WithTimeout(ctx, t.instance.cfg.TransactionTimeout)
 	defer cancel()
 	t.producing.phase("COMMITTING")
+	t.publish() // so that a commit that hangs can be seen to hang
 
 	if err := t.producer.begin(); err != nil {
 		return err

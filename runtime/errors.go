@@ -47,6 +47,9 @@ var ErrUnknownOutcome = errors.New("outcome of the transaction is unknown")
 // errNoGeneration guards against a hole of real brokers, which accept a commit with generation -1 while the group is empty.
 var errNoGeneration = errors.New("not a member of the group: refusing to commit without a generation")
 
+// errNoOffsets guards the fencing by member and generation, which travel with the offsets.
+var errNoOffsets = errors.New("a transaction without offsets cannot be fenced: refusing to commit it")
+
 // PanicError is a panic of user code or of the runtime itself, turned into the error of the thread it happened in.
 type PanicError struct {
 	Value any
@@ -105,6 +108,7 @@ var causes = []cause{
 	{kerr.RebalanceInProgress, Migrated, "rebalance in progress"},
 	{ErrOffsetsRefused, Migrated, "offsets refused"},
 	{errNoGeneration, Migrated, "no generation"},
+	{errNoOffsets, Migrated, "no offsets"},
 	{kerr.OffsetOutOfRange, Corrupted, "offset out of range"},
 	{state.ErrBroken, Corrupted, "broken store"},
 	{kerr.FencedInstanceID, Fatal, "fenced instance id"},
@@ -133,46 +137,76 @@ func Classify(err error) (ErrorClass, string) {
 	if err == nil {
 		return Retriable, ""
 	}
-	var input *InputLostError
-	if errors.As(err, &input) {
-		return Fatal, "input lost"
+	class, name, known := classifyCause(err)
+	var transaction *transactionError
+	if errors.As(err, &transaction) && (class == Retriable || !known) {
+		// A transaction in which anything failed is given up; nothing in it is tried again.
+		return Corrupted, name
 	}
-	for i := range causes {
-		if errors.Is(err, causes[i].err) {
-			return causes[i].class, causes[i].name
-		}
+	var again *retryError
+	if errors.As(err, &again) && (class != Fatal || !known) {
+		return Retriable, name
 	}
+	return class, name
+}
+
+// classifyCause looks the root cause up; known is false for errors that nobody has thought of.
+func classifyCause(err error) (class ErrorClass, name string, known bool) {
 	var (
+		input       *InputLostError
 		panicked    *PanicError
 		processing  *topology.ProcessingError
 		deserialise *topology.DeserializationError
 		illegal     *IllegalTransitionError
-		network     net.Error
-		kafka       *kerr.Error
-		session     *kgo.ErrGroupSession
+		assigned    *AssignmentError
 		dataLoss    *kgo.ErrDataLoss
 	)
 	switch {
+	case errors.As(err, &input):
+		return Fatal, "input lost", true
+	case errors.As(err, &assigned):
+		return Fatal, "assignment", true
 	case errors.As(err, &panicked):
-		return Fatal, "panic"
+		return Fatal, "panic", true
 	case errors.As(err, &deserialise):
-		return Fatal, "deserialisation"
+		return Fatal, "deserialisation", true
 	case errors.As(err, &processing):
-		return Fatal, "processing"
-	case errors.As(err, &illegal):
-		return Fatal, "illegal state transition"
-	case errors.As(err, &dataLoss):
-		return Corrupted, "data loss"
-	case errors.As(err, &kafka):
-		if kafka.Retriable {
-			return Retriable, kafka.Message
+		return Fatal, "processing", true
+	}
+	for i := range causes {
+		if errors.Is(err, causes[i].err) {
+			return causes[i].class, causes[i].name, true
 		}
-		return Fatal, kafka.Message
+	}
+	var (
+		network net.Error
+		kafka   *kerr.Error
+		session *kgo.ErrGroupSession
+	)
+	switch {
+	case errors.As(err, &illegal):
+		return Fatal, "illegal state transition", true
+	case errors.As(err, &dataLoss):
+		return Corrupted, "data loss", true
+	case errors.As(err, &kafka) && kafka.Retriable:
+		return Retriable, kafka.Message, true
+	case errors.As(err, &kafka):
+		return Fatal, kafka.Message, false
 	case errors.As(err, &session):
-		return Retriable, "group session"
+		return Retriable, "group session", true
 	case errors.As(err, &network):
-		return Retriable, "network"
+		return Retriable, "network", true
 	default:
-		return Fatal, "unexpected"
+		return Fatal, "unexpected", false
 	}
 }
+
+// retryError marks an error of a step that has no effect when it fails: the step is tried again a little later, unless the
+// cause is one that no retry cures.
+type retryError struct {
+	step string
+	err  error
+}
+
+func (e *retryError) Error() string { return e.step + ": " + e.err.Error() }
+func (e *retryError) Unwrap() error { return e.err }

@@ -33,6 +33,8 @@ type Instance struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
+	closed chan struct{} // closed by Close, once
+	once   sync.Once
 
 	mu       sync.Mutex // guards threads and dead; never held while waiting
 	threads  []*StreamThread
@@ -63,7 +65,7 @@ func New(cfg Config, top *topology.Topology, env Env) (*Instance, error) {
 	if env.Logger == nil {
 		env.Logger = slog.New(slog.DiscardHandler)
 	}
-	inst := &Instance{cfg: cfg, env: env, log: env.Logger.With("instance", cfg.ClientID), program: newProgram(top, cfg.ApplicationID)}
+	inst := &Instance{cfg: cfg, env: env, log: env.Logger.With("instance", cfg.ClientID), program: newProgram(top, cfg.ApplicationID), closed: make(chan struct{})}
 	inst.state = newStateMachine("Stream-client "+cfg.ClientID, InstanceCreated, instanceTransitions, func(from, to InstanceState) {
 		inst.emit(journal.Event{
 			Kind: journal.KindClientState, Level: journal.Info, Instance: cfg.ClientID, From: string(from), To: string(to),
@@ -103,14 +105,25 @@ func (i *Instance) Start(ctx context.Context) error {
 	threads := slices.Clone(i.threads)
 	i.mu.Unlock()
 	for _, t := range threads {
-		i.launch(t)
+		i.launch(t, 0)
 	}
 	return nil
 }
 
-// launch runs a thread and reacts to its death.
-func (i *Instance) launch(t *StreamThread) {
+// replacePause keeps a thread that dies at once from being replaced at once, over and over.
+const replacePause = time.Second
+
+// launch runs a thread after a pause and reacts to its death.
+func (i *Instance) launch(t *StreamThread, pause time.Duration) {
 	i.wg.Go(func() {
+		if pause > 0 {
+			timer := time.NewTimer(pause)
+			defer timer.Stop()
+			select {
+			case <-timer.C:
+			case <-i.closed: // the thread then ends as soon as it has begun
+			}
+		}
 		if err := t.run(); err != nil {
 			i.onThreadDeath(t, err)
 		}
@@ -143,7 +156,11 @@ func (i *Instance) onThreadDeath(t *StreamThread, err error) {
 	}
 	i.mu.Unlock()
 	if next != nil {
-		i.launch(next)
+		pause := time.Duration(0)
+		if death.At.Sub(t.created) < replacePause {
+			pause = replacePause
+		}
+		i.launch(next, pause)
 	}
 }
 
@@ -188,6 +205,7 @@ func (i *Instance) transactionalID(index int) string {
 // stop at once; Close still waits for them, which then takes at most the time-outs of the calls they are in.
 func (i *Instance) Close(ctx context.Context) error {
 	i.setState(InstancePendingShutdown)
+	i.once.Do(func() { close(i.closed) })
 	i.mu.Lock()
 	threads := slices.Clone(i.threads)
 	i.mu.Unlock()

@@ -18,7 +18,7 @@ type membership struct {
 	client *kgo.Client
 	news   chan groupNews
 
-	leaving atomic.Bool
+	leaving chan struct{} // closed when the thread has no ear for the group any more
 	err     atomic.Pointer[error]
 	owned   atomic.Pointer[[]TaskID]
 	latest  atomic.Pointer[assignment] // as last received
@@ -28,7 +28,7 @@ type membership struct {
 
 // joinGroup creates the client; it joins in the background.
 func joinGroup(t *StreamThread) (*membership, error) {
-	m := &membership{thread: t, news: make(chan groupNews, 1)}
+	m := &membership{thread: t, news: make(chan groupNews, 1), leaving: make(chan struct{})}
 	m.owned.Store(new([]TaskID))
 	cfg := &t.instance.cfg
 	client, err := kgo.NewClient(append(t.instance.clientOptions(t, "consumer"),
@@ -81,9 +81,6 @@ func (m *membership) failure() error {
 
 // tell hands news to the thread and waits until it has been handled. It runs in the client's goroutine.
 func (m *membership) tell(kind newsKind) {
-	if m.leaving.Load() {
-		return
-	}
 	news := groupNews{kind: kind, handled: make(chan struct{})}
 	if kind == assigned {
 		news.identity.member, news.identity.generation = m.client.GroupMetadata()
@@ -91,13 +88,13 @@ func (m *membership) tell(kind newsKind) {
 	}
 	select {
 	case m.news <- news:
-	case <-m.thread.done:
+	case <-m.leaving:
 		return
 	}
 	m.thread.interrupt()
 	select {
 	case <-news.handled:
-	case <-m.thread.done:
+	case <-m.leaving:
 	}
 }
 
@@ -122,13 +119,7 @@ func (m *membership) rejoin() {
 // leave leaves the group and closes the client. The deadline matters: without it a member that is cut off would wait for
 // the heal.
 func (m *membership) leave(timeout time.Duration) {
-	m.leaving.Store(true)
-	// A callback that waits already must be let go.
-	select {
-	case news := <-m.news:
-		close(news.handled)
-	default:
-	}
+	close(m.leaving)
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	if err := m.client.LeaveGroupContext(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {

@@ -74,6 +74,16 @@ func (p *streamsProducer) id() (int64, int16) {
 	return id, epoch
 }
 
+// transactionError wraps every error of a transaction's way from begin to commit. Whatever its cause, the transaction is
+// not to be gone on with.
+type transactionError struct {
+	step string
+	err  error
+}
+
+func (e *transactionError) Error() string { return e.step + ": " + e.err.Error() }
+func (e *transactionError) Unwrap() error { return e.err }
+
 // begin opens a transaction if none is open. Transactions begin lazily, with the first send or commit, so that a long
 // restore does not run into the transaction time-out (KAFKA-13295).
 func (p *streamsProducer) begin() error {
@@ -81,7 +91,7 @@ func (p *streamsProducer) begin() error {
 		return nil
 	}
 	if err := p.session.Begin(); err != nil {
-		return fmt.Errorf("begin transaction: %w", err)
+		return &transactionError{"begin transaction", err}
 	}
 	p.sendError.Store(nil)
 	p.inTransaction, p.since = true, time.Now()
@@ -104,8 +114,8 @@ func (p *streamsProducer) send(r *kgo.Record, promise func(*kgo.Record, error)) 
 // sent keeps the first send error. The client calls it from its own goroutine.
 func (p *streamsProducer) sent(r *kgo.Record, err error) {
 	if err != nil {
-		err = fmt.Errorf("send to %s-%d: %w", r.Topic, r.Partition, err)
-		p.sendError.CompareAndSwap(nil, &err)
+		var failed error = &transactionError{fmt.Sprintf("send to %s-%d", r.Topic, r.Partition), err}
+		p.sendError.CompareAndSwap(nil, &failed)
 	}
 }
 
@@ -120,7 +130,7 @@ func (p *streamsProducer) failed() error {
 // flush waits until every record of the transaction has been acknowledged or has failed.
 func (p *streamsProducer) flush(ctx context.Context) error {
 	if err := p.client.Flush(ctx); err != nil {
-		return fmt.Errorf("flush producer: %w", err)
+		return &transactionError{"flush producer", err}
 	}
 	return p.failed()
 }
@@ -129,7 +139,11 @@ func (p *streamsProducer) flush(ctx context.Context) error {
 // closed; if the error wraps ErrUnknownOutcome the transaction may have been committed nevertheless.
 func (p *streamsProducer) commit(ctx context.Context, who groupIdentity, offsets map[topicPartition]offsetAndMetadata) error {
 	if !who.valid() {
-		return errNoGeneration
+		return &transactionError{"commit transaction", errNoGeneration}
+	}
+	if len(offsets) == 0 {
+		// Without offsets no member id and generation would be sent, and nothing would fence a member that was expelled.
+		return &transactionError{"commit transaction", errNoOffsets}
 	}
 	prepared := false
 	ctx = kgo.PreTxnCommitFnContext(ctx, func(req *kmsg.TxnOffsetCommitRequest) error {
@@ -143,12 +157,12 @@ func (p *streamsProducer) commit(ctx context.Context, who groupIdentity, offsets
 		// A definite answer of the broker is one of its own error codes; everything else leaves the outcome open.
 		var answer *kerr.Error
 		if errors.As(err, &answer) && !answer.Retriable && !errors.Is(err, kerr.UnknownServerError) {
-			return fmt.Errorf("commit transaction: %w", err)
+			return &transactionError{"commit transaction", err}
 		}
-		return fmt.Errorf("commit transaction: %w: %w", ErrUnknownOutcome, err)
+		return &transactionError{"commit transaction", fmt.Errorf("%w: %w", ErrUnknownOutcome, err)}
 	}
 	if !committed || !prepared {
-		return fmt.Errorf("commit transaction: %w", ErrOffsetsRefused)
+		return &transactionError{"commit transaction", ErrOffsetsRefused}
 	}
 	p.endTransaction()
 	return nil

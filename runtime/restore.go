@@ -40,7 +40,7 @@ func (t *StreamThread) beginRestore(ctx context.Context, tasks []*streamTask) er
 	}
 	bounds, err := t.instance.admin.logBounds(ctx, changelogs)
 	if err != nil {
-		return fmt.Errorf("list ends of changelogs: %w", err)
+		return &retryError{"list ends of changelogs", err}
 	}
 	add := map[string]map[int32]kgo.Offset{}
 	for _, task := range tasks {
@@ -144,7 +144,7 @@ func (t *StreamThread) restartRestore(s *taskStore) error {
 	t.stopRestore(s)
 	bounds, err := t.instance.admin.logBounds(t.ctx, []topicPartition{s.changelog})
 	if err != nil {
-		return fmt.Errorf("list end of changelog %s: %w", s.changelog, err)
+		return &retryError{"list end of changelog " + s.changelog.String(), err}
 	}
 	from, err := t.restoreFrom(s, bounds[s.changelog])
 	if err != nil {
@@ -189,7 +189,7 @@ func (t *StreamThread) completeRestore(ctx context.Context) error {
 	}
 	offsets, err := t.instance.admin.committedOffsets(ctx, partitions)
 	if err != nil {
-		return fmt.Errorf("read committed offsets: %w", err)
+		return &retryError{"read committed offsets", err}
 	}
 	add := map[string]map[int32]kgo.Offset{}
 	for _, task := range ready {
@@ -224,7 +224,7 @@ func (t *StreamThread) startTask(task *streamTask, offsets map[topicPartition]co
 			// Nothing was ever committed: the input is read from its beginning, wherever that is by now (auto.offset.reset earliest).
 			bounds, err := t.instance.admin.logBounds(t.ctx, []topicPartition{in.topicPartition})
 			if err != nil {
-				return fmt.Errorf("list start of %s: %w", in.topicPartition, err)
+				return &retryError{"list start of " + in.String(), err}
 			}
 			o = committedOffset{offset: bounds[in.topicPartition].start, epoch: -1, partitionTime: -1}
 		}

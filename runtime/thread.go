@@ -42,6 +42,7 @@ type StreamThread struct {
 	name     string
 	index    int
 	instance *Instance
+	created  time.Time
 	state    *stateMachine[ThreadState]
 	monitor  connectionMonitor
 	counters counters
@@ -83,7 +84,7 @@ type StreamThread struct {
 
 func newThread(ctx context.Context, inst *Instance, index int) *StreamThread {
 	t := &StreamThread{
-		name: fmt.Sprintf("%s-StreamThread-%d", inst.cfg.ClientID, index), index: index, instance: inst,
+		name: fmt.Sprintf("%s-StreamThread-%d", inst.cfg.ClientID, index), index: index, instance: inst, created: time.Now(),
 		ctx: ctx, done: make(chan struct{}), requests: make(chan func()),
 		tasks: map[TaskID]*streamTask{}, inputs: map[topicPartition]taskInput{}, restoring: map[topicPartition]*taskStore{},
 	}
@@ -255,10 +256,7 @@ func (t *StreamThread) openProducer(ctx context.Context) error {
 	defer cancel()
 	producer, err := openProducer(ctx, t.instance.cfg.TransactionTimeout, t.instance.producerOptions(t)...)
 	if err != nil {
-		if class, _ := Classify(err); class == Fatal {
-			return err
-		}
-		return &retryError{err}
+		return &retryError{"open producer", err}
 	}
 	t.producer = producer
 	t.producing.opened(producer)
@@ -349,12 +347,6 @@ func (t *StreamThread) process(ctx context.Context) error {
 	}
 }
 
-// retryError marks an error after which the same step is tried again a little later, whatever its class.
-type retryError struct{ err error }
-
-func (e *retryError) Error() string { return e.err.Error() }
-func (e *retryError) Unwrap() error { return e.err }
-
 // handle reacts to an error of a round by its class. Only a fatal one is returned.
 func (t *StreamThread) handle(err error) error {
 	if err == nil {
@@ -363,11 +355,7 @@ func (t *StreamThread) handle(err error) error {
 	if t.ctx.Err() != nil {
 		return nil
 	}
-	var retry *retryError
 	class, cause := Classify(err)
-	if errors.As(err, &retry) {
-		class = Retriable
-	}
 	t.lastCause, t.lastError = cause, err.Error()
 	switch class {
 	case Retriable:

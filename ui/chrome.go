@@ -14,22 +14,21 @@ func (m *app) chrome(v *view, id panelID, r rect, s *screen) []string {
 	if s.boxed {
 		inner, height = r.w-2, r.h-2
 	}
-	body := newSheet(inner, r.h, v.glyphs)
-	p.draw(v, body, height, focused)
-	body.padTo(height)
-
 	st := v.styles.dim
 	if focused {
 		st = v.styles.accent
 	}
-	lines := make([]string, 0, r.h)
-	lines = append(lines, m.titleLine(v, id, r.w, s, st))
-	if !s.boxed {
-		return append(lines, body.lines...)
+	body := newSheet(inner, r.h, v.glyphs)
+	if s.boxed {
+		body.border(st.on + v.glyphs.vertical + st.off)
 	}
-	side := st.on + v.glyphs.vertical + st.off
-	for _, line := range body.lines {
-		lines = append(lines, side+line+side)
+	p.draw(v, body, height, focused)
+	body.padTo(height)
+
+	lines := make([]string, 0, r.h)
+	lines = append(append(lines, m.titleLine(v, id, r.w, s, st)), body.lines...)
+	if !s.boxed {
+		return lines
 	}
 	low := newSheet(r.w, 1, v.glyphs)
 	low.text(v.glyphs.bottomLeft, st)

@@ -130,7 +130,7 @@ func explainStore(v *view, r *storeRow) *page {
 	p.add("registry", owner)
 	p.add("state", x.State)
 	p.add("", meanings[x.State])
-	p.add("entries", count(x.Entries)+", "+bytes(x.Bytes))
+	p.add("entries", count(x.Entries)+", "+byteSize(x.Bytes))
 	p.add("position", count(x.Position)+": the next changelog offset of the committed state")
 	p.add("to go", count(x.Lag)+" changelog records not yet restored")
 	p.add("changelog", v.snap.ApplicationID+"-"+x.Name+"-changelog")

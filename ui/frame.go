@@ -1,8 +1,6 @@
 package ui
 
 import (
-	"cmp"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -17,11 +15,13 @@ func (m *app) render() string {
 		return tooSmall(v, m.w, m.h)
 	}
 	s := m.layout()
-	rows := make([][]piece, m.h)
-	place := func(r rect, lines []string) {
-		for i, line := range lines {
-			rows[r.y+i] = append(rows[r.y+i], piece{r.x, line})
+	lines, right := make([]string, m.h), make([]string, m.h) // There are at most two columns.
+	place := func(r rect, part []string) {
+		column := lines
+		if r.x > 0 {
+			column = right
 		}
+		copy(column[r.y:], part)
 	}
 	head := newSheet(s.header.w, s.header.h, v.glyphs)
 	v.header(head, s.header.h)
@@ -34,9 +34,8 @@ func (m *app) render() string {
 	if !s.footer.empty() {
 		place(s.footer, []string{m.footer(v, s.footer.w, true)})
 	}
-	lines := make([]string, m.h)
-	for y, parts := range rows {
-		lines[y] = join(parts)
+	for y, part := range right {
+		lines[y] += part
 	}
 	if s.footer.empty() {
 		if text := m.footer(v, m.w, false); text != "" {
@@ -48,24 +47,6 @@ func (m *app) render() string {
 		m.overlay.paste(v, lines, m.w)
 	}
 	return strings.Join(lines, "\n")
-}
-
-// piece is a part of a line with its column.
-type piece struct {
-	x    int
-	text string
-}
-
-func join(parts []piece) string {
-	if len(parts) == 1 {
-		return parts[0].text
-	}
-	slices.SortFunc(parts, func(a, b piece) int { return cmp.Compare(a.x, b.x) })
-	var b strings.Builder
-	for _, p := range parts {
-		b.WriteString(p.text)
-	}
-	return b.String()
 }
 
 // tooSmall says what is needed, on as many lines as it takes.

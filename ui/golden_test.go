@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -35,11 +36,18 @@ func plainOptions() Options {
 	return o
 }
 
+var scene = sync.OnceValue(func() (snaps []*soak.Snapshot) {
+	for at := time.Duration(0); at <= sceneEnd; at += 500 * time.Millisecond {
+		snaps = append(snaps, sceneAt(at))
+	}
+	return snaps
+})
+
 // sceneModel is a model that has watched the scene to its end.
 func sceneModel(o Options, w, h int) *app {
 	m := newApp(still{}, o)
-	for at := time.Duration(0); at <= sceneEnd; at += 500 * time.Millisecond {
-		m.session = still{sceneAt(at)}
+	for _, s := range scene() {
+		m.session = still{s}
 		m.poll()
 	}
 	m.w, m.h = w, h

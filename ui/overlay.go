@@ -66,10 +66,17 @@ func (o *overlay) paste(v *view, screen []string, w int) {
 	lines := o.box(v, body.lines[o.offset:o.offset+o.height], outer)
 	x, y := (w-outer)/2, (len(screen)-len(lines))/2
 	for i, line := range lines {
-		under := screen[y+i]
-		screen[y+i] = ansi.Truncate(under, x, "") + line + ansi.TruncateLeft(under, x+outer, "")
+		left, right := ansi.Truncate(screen[y+i], x, ""), ansi.TruncateLeft(screen[y+i], x+outer, "")
+		rest := w - x - outer
+		if ansi.StringWidth(right) > rest {
+			right = ansi.TruncateLeft(screen[y+i], x+outer+1, "")
+		}
+		// A character of two cells that the box cuts through is gone as a whole.
+		screen[y+i] = left + spaces(x-ansi.StringWidth(left)) + line + spaces(rest-ansi.StringWidth(right)) + right
 	}
 }
+
+func spaces(n int) string { return strings.Repeat(" ", max(0, n)) }
 
 func (o *overlay) box(v *view, body []string, outer int) []string {
 	st := v.styles.accent

@@ -1,6 +1,8 @@
 package ui
 
 import (
+	"unicode/utf8"
+
 	"github.com/charmbracelet/x/ansi"
 
 	"eostop/runtime/journal"
@@ -15,11 +17,18 @@ type sheet struct {
 
 	line []byte
 	col  int
-	row  *sgr // while set, it stands for the style of every cell of the line
+	row  *sgr   // while set, it stands for the style of every cell of the line
+	edge string // drawn at both ends of every line, beyond its width
 }
 
 func newSheet(width, height int, g *glyphSet) *sheet {
 	return &sheet{width: width, glyphs: g, lines: make([]string, 0, height), line: make([]byte, 0, 2*width+32)}
+}
+
+// border sets what stands at both ends of every line. It is called before the first cell.
+func (c *sheet) border(edge string) {
+	c.edge = edge
+	c.line = append(c.line[:0], edge...)
 }
 
 // put writes s in a field of width cells, cut off with an ellipsis or padded with blanks.
@@ -85,8 +94,9 @@ func (c *sheet) end() {
 		c.line = append(c.line, c.row.off...)
 		c.row = nil
 	}
+	c.line = append(c.line, c.edge...)
 	c.lines = append(c.lines, string(c.line))
-	c.line, c.col = c.line[:0], 0
+	c.line, c.col = append(c.line[:0], c.edge...), 0
 }
 
 // padTo appends empty lines until there are n, and drops what is more.
@@ -118,19 +128,48 @@ func (c *sheet) fit(s string, width int) (string, int) {
 	if width <= 0 {
 		return "", 0
 	}
-	if !printable(s) {
-		s = clean(s)
-		n := ansi.StringWidth(s)
+	if n, ok := plainWidth(s); ok {
 		if n > width {
-			s = ansi.Truncate(s, width, c.glyphs.ellipsis)
-			n = ansi.StringWidth(s)
+			return s[:cellAt(s, width-1)] + c.glyphs.ellipsis, width
 		}
 		return s, n
 	}
-	if len(s) > width {
-		return s[:width-1] + c.glyphs.ellipsis, width
+	s = clean(s)
+	n := ansi.StringWidth(s)
+	if n > width {
+		s = ansi.Truncate(s, width, c.glyphs.ellipsis)
+		n = ansi.StringWidth(s)
 	}
-	return s, len(s)
+	return s, n
+}
+
+// plainWidth is the number of cells of a text that consists of printable ASCII and of symbols like those in glyphs.go,
+// one cell each. false means that the text needs a closer look. It saves most texts from grapheme segmentation.
+func plainWidth(s string) (int, bool) {
+	n := 0
+	for i := 0; i < len(s); n++ {
+		if b := s[i]; b >= 0x20 && b < 0x7f {
+			i++
+			continue
+		}
+		r, size := utf8.DecodeRuneInString(s[i:])
+		if r != 0x2026 && (r < 0x2190 || r > 0x21ff) && (r < 0x2500 || r > 0x25cf) && r != 0x2713 && r != 0x2717 {
+			return 0, false
+		}
+		i += size
+	}
+	return n, true
+}
+
+// cellAt is the index in a text with a plainWidth at which cell n begins.
+func cellAt(s string, n int) int {
+	for i := range s {
+		if n == 0 {
+			return i
+		}
+		n--
+	}
+	return len(s)
 }
 
 func printable(s string) bool {
@@ -153,8 +192,8 @@ func clean(s string) string {
 
 // width is the number of cells of a text that may hold glyphs but no control sequences.
 func width(s string) int {
-	if printable(s) {
-		return len(s)
+	if n, ok := plainWidth(s); ok {
+		return n
 	}
 	return ansi.StringWidth(s)
 }

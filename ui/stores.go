@@ -46,7 +46,7 @@ func newStores() *table[storeRow] {
 				return fitCount(r.store.Entries, width), sgr{}
 			}},
 			{title: "SIZE", min: 8, max: 8, right: true, drop: 3, order: by(func(r *row) int64 { return r.store.Bytes }), cell: func(_ *view, r *row, _ int) (string, sgr) {
-				return bytes(r.store.Bytes), sgr{}
+				return byteSize(r.store.Bytes), sgr{}
 			}},
 			{title: "POSITION", min: 8, max: 11, right: true, drop: 4, order: by(func(r *row) int64 { return r.store.Position }), cell: func(v *view, r *row, width int) (string, sgr) {
 				if r.store.Position < 0 {

@@ -33,3 +33,6 @@ func (s *synchronized) Write(p []byte) (int, error) {
 	}
 	return len(p), nil
 }
+
+// WriteString would otherwise be the file's own.
+func (s *synchronized) WriteString(text string) (int, error) { return s.Write([]byte(text)) }

@@ -62,8 +62,8 @@ func fitCount(n int64, width int) string {
 	return short(float64(n))
 }
 
-// bytes writes a size in binary units.
-func bytes(n int64) string {
+// byteSize writes a size in binary units.
+func byteSize(n int64) string {
 	f := float64(n)
 	for i, unit := range []string{"B", "KiB", "MiB", "GiB", "TiB"} {
 		if f < 1023.5 || i == 4 {

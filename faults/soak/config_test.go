@@ -84,6 +84,7 @@ func TestValidateNamesKeyAndValidValues(t *testing.T) {
 		{"state mode", func(c *Config) { c.Runtime.StateMode = "wipe" }, `runtime.state_mode: wipe is not available yet`},
 		{"commit", func(c *Config) { c.Runtime.CommitInterval = 0 }, `runtime.commit_interval: 0s is out of range; valid: 1ms to 15m`},
 		{"session", func(c *Config) { c.Runtime.SessionTimeout = time.Hour }, `runtime.session_timeout: 1h is out of range`},
+		{"session, embedded", func(c *Config) { c.Runtime.SessionTimeout = 5 * time.Second }, `runtime.session_timeout: 5s is out of range; valid: 6s to 5m`},
 		{"heartbeat", func(c *Config) { c.Runtime.HeartbeatInterval = 10 * time.Second }, `runtime.heartbeat_interval: 10s is out of range; valid: above 0s and below runtime.session_timeout (10s)`},
 		{"transaction", func(c *Config) { c.Runtime.TransactionTimeout = time.Millisecond }, `runtime.transaction_timeout: 1ms is out of range`},
 		{"rebalance", func(c *Config) { c.Runtime.RebalanceTimeout = 0 }, `runtime.rebalance_timeout: 0s`},
@@ -105,6 +106,10 @@ func TestValidateNamesKeyAndValidValues(t *testing.T) {
 		{"log level", func(c *Config) { c.Session.LogLevel = "trace" }, `session.log_level: "trace" is not a log level; valid: debug, info, warn, error`},
 		{"memory", func(c *Config) { c.Session.Memory = 0 }, `session.memory: 0 is too small`},
 		{"cut of nobody", func(c *Config) { c.Faults.Cuts = []CutSpec{cut(t, "i4@1s+1s")} }, `faults.cuts[0]: there is no instance "i4"; valid: i1, i2, i3`},
+		{"cut without length", func(c *Config) { c.Faults.Cuts = []CutSpec{{Instance: "i1"}} }, `faults.cuts[0]: lasts 0s; valid: more than 0s`},
+		{"fault kind", func(c *Config) {
+			c.Faults.Faults = []FaultSpec{{Kind: "x", Instance: "i1", Thread: 1}}
+		}, `faults.faults[0]: "x" is not a kind of fault; valid: panic, stall`},
 		{"cut after the end", func(c *Config) {
 			c.Load.Duration, c.Faults.Cuts = time.Minute, []CutSpec{cut(t, "i1@60s+1s")}
 		}, `faults.cuts[0]: starts at 1m, but the run ends at load.duration (1m)`},
@@ -134,6 +139,14 @@ func TestValidateReportsEveryProblem(t *testing.T) {
 	c := Config{}
 	if n := len(Problems(c.Validate())); n < 15 {
 		t.Errorf("%d problems in a zero configuration, want more:\n%v", n, c.Validate())
+	}
+}
+
+func TestARealClusterMayHaveShorterSessions(t *testing.T) {
+	c := Default()
+	c.Cluster.Brokers, c.Runtime.SessionTimeout = []string{"localhost:9092"}, 2*time.Second
+	if err := c.Validate(); err != nil {
+		t.Error(err)
 	}
 }
 

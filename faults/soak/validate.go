@@ -22,8 +22,10 @@ const (
 	profileFixed       = "fixed"
 )
 
-// Limits of values. The first two are those of real brokers (group.max.session.timeout.ms, transaction.max.timeout.ms).
+// Limits of values. The first three are those that brokers have when nothing else is configured
+// (group.min.session.timeout.ms, group.max.session.timeout.ms, transaction.max.timeout.ms).
 const (
+	minSessionTimeout     = 6 * time.Second
 	maxSessionTimeout     = 5 * time.Minute
 	maxTransactionTimeout = 15 * time.Minute
 	maxInstances          = 64
@@ -156,7 +158,11 @@ func (v *validator) runtime() {
 	v.between("runtime.threads", r.Threads, 1, maxThreads)
 	v.choice(choice{"runtime.state_mode", r.StateMode, []string{stateTransactional}, []string{"wipe"}, "state mode"})
 	v.duration("runtime.commit_interval", r.CommitInterval, time.Millisecond, maxTransactionTimeout)
-	v.duration("runtime.session_timeout", r.SessionTimeout, 100*time.Millisecond, maxSessionTimeout)
+	shortest := 100 * time.Millisecond // A real cluster may be configured for anything.
+	if len(v.config.Cluster.Brokers) == 0 {
+		shortest = minSessionTimeout
+	}
+	v.duration("runtime.session_timeout", r.SessionTimeout, shortest, maxSessionTimeout)
 	v.check(r.HeartbeatInterval > 0 && r.HeartbeatInterval < r.SessionTimeout, "runtime.heartbeat_interval",
 		"%s is out of range; valid: above 0s and below runtime.session_timeout (%s)",
 		formatDuration(r.HeartbeatInterval), formatDuration(r.SessionTimeout))
@@ -191,6 +197,7 @@ func (v *validator) faults() {
 	for i, cut := range c.Faults.Cuts {
 		key := fmt.Sprintf("faults.cuts[%d]", i)
 		v.check(slices.Contains(names, cut.Instance), key, "there is no instance %q; valid: %s", cut.Instance, valid)
+		v.check(cut.Length > 0, key, "lasts %s; valid: more than 0s", formatDuration(cut.Length))
 		v.starts(key, cut.Start)
 		for _, other := range c.Faults.Cuts[:i] {
 			v.check(other.Instance != cut.Instance || other.Start+other.Length <= cut.Start || cut.Start+cut.Length <= other.Start, key,
@@ -200,7 +207,8 @@ func (v *validator) faults() {
 	for i, fault := range c.Faults.Faults {
 		key := fmt.Sprintf("faults.faults[%d]", i)
 		v.check(slices.Contains(names, fault.Instance), key, "there is no instance %q; valid: %s", fault.Instance, valid)
-		v.check(fault.Thread <= c.Runtime.Threads, key, "there is no thread %d; valid: 1 to %d", fault.Thread, c.Runtime.Threads)
+		v.check(fault.Kind == FaultPanic || fault.Kind == FaultStall, key, "%q is not a kind of fault; valid: %s", fault.Kind, availableFaults())
+		v.check(fault.Thread >= 1 && fault.Thread <= c.Runtime.Threads, key, "there is no thread %d; valid: 1 to %d", fault.Thread, c.Runtime.Threads)
 		v.starts(key, fault.Start)
 	}
 	v.choice(choice{"faults.profile", c.Faults.Profile, []string{profileFixed}, laterProfiles(), "profile"})

@@ -42,7 +42,9 @@ func TestCompare(t *testing.T) {
 		}
 		return tb
 	}
-	owner := func(tb table) *StoreDigest { return &StoreDigest{Task: "1_0", Sum: tb.digest(), Entries: int64(len(tb))} }
+	owner := func(tb table) *StoreDigest {
+		return &StoreDigest{Task: "1_0", Sum: tb.digest(), Entries: int64(len(tb))}
+	}
 	ab := content("a", "1", "b", "2")
 	tests := map[string]struct {
 		c       comparison
@@ -55,15 +57,18 @@ func TestCompare(t *testing.T) {
 		"without model":         {comparison{changelog: ab, owner: owner(ab)}, 1, nil},
 		"changelog lacks a key": {comparison{changelog: content("a", "1"), model: ab}, 1, []string{`key "b" is missing, want 32`}},
 		"changelog has one more": {
-			comparison{changelog: ab, model: content("a", "1")}, 1,
+			comparison{changelog: ab, model: content("a", "1")},
+			1,
 			[]string{`key "b" is 32, want none`},
 		},
 		"changelog differs": {
-			comparison{changelog: content("a", "1", "b", "3"), model: ab, owner: owner(ab)}, 1,
+			comparison{changelog: content("a", "1", "b", "3"), model: ab, owner: owner(ab)},
+			1,
 			[]string{`changelog differs from the model: key "b" is 33, want 32`, "store of task 1_0 at position 0 (2 entries) differs from its changelog"},
 		},
 		"store differs": {
-			comparison{changelog: ab, model: ab, owner: owner(content("a", "1"))}, 1,
+			comparison{changelog: ab, model: ab, owner: owner(content("a", "1"))},
+			1,
 			[]string{"(1 entries) differs from its changelog (2 entries)", "differs from the model"},
 		},
 	}

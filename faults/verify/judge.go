@@ -90,7 +90,7 @@ func (j *judge) status() *Status {
 		Stores: j.stores, DigestChecked: j.digestChecked, DigestMismatch: j.digestDiff,
 		Latency: j.latency.latency(),
 		// Nothing writes to the elements in the shared part again.
-		Witnesses: j.witnesses[:len(j.witnesses):len(j.witnesses)],
+		Witnesses: slices.Clip(j.witnesses),
 	}
 	violation := func(n int64, format string) {
 		if n > 0 {

@@ -1,8 +1,8 @@
 // Package journal records what happens inside a streams runtime as typed events.
 //
-// A [Journal] is a fixed ring of the newest events. Threads, state stores and faults emit into it; a
-// dashboard reads it at its own pace. Emitting never blocks and never does I/O, so it may be called from an
-// owner loop. The journal is meant for transitions (states, assignments, transactions, faults), some hundreds a second;
+// A [Journal] is a fixed ring of the newest events. Threads, state stores and faults emit into it; a dashboard
+// reads it at its own pace. Emitting never blocks and never does I/O, so it may be called from an owner loop.
+// The journal is meant for transitions (states, assignments, transactions, faults), some hundreds a second;
 // per-record facts are counters elsewhere.
 //
 // A [Log] is the session log: every event and one snapshot a second, as JSON lines. It keeps the newest lines in
@@ -16,9 +16,9 @@
 //
 //	{"type":"header","schema":1,"at":TIME,"dropped":N,"session":{...}}
 //
-// "schema" is the version of this description. "at" is the time when the log began. "dropped" is the number of lines between
-// the header and the next line that were given up for memory; 0 means that the log is complete. "session" is what
-// the owner of the log passed to [NewLog]: configuration, versions, seed.
+// "schema" is the version of this description. "at" is the time when the log began. "dropped" is the number of
+// lines between the header and the next line that were given up for memory; 0 means that the log is complete.
+// "session" is what the owner of the log passed to [NewLog]: configuration, versions, seed.
 //
 // An event is one flat object; a field that is absent has its zero value:
 //
@@ -35,6 +35,7 @@
 //
 //	{"type":"snapshot","at":TIME,"snapshot":{...}}
 //
-// TIME is RFC 3339 with nanoseconds. Lines are in the order in which they were logged. Where a header or a snapshot could
-// not be encoded, "error" says why and "session" or "snapshot" is absent. Readers must ignore fields and types that they do not know.
+// TIME is RFC 3339 with nanoseconds. Lines are in the order in which they were logged. Where a header or a
+// snapshot could not be encoded, "error" says why and "session" or "snapshot" is absent. Readers must ignore
+// fields and types that they do not know.
 package journal

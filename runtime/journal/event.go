@@ -20,7 +20,7 @@ const (
 	// KindTaskState is a transition of a task: Instance, Thread, Task, From, To.
 	KindTaskState Kind = "task_state"
 	// KindGroup is a step of a member in its consumer group: Instance, Thread, To (what happened, for example
-	// "joined", "assigned", "revoked", "lost", "left"), Cause, Count (tasks concerned), Duration (how long it took).
+	// "balanced", "assigned", "revoked", "lost", "left"), Cause, Count (tasks concerned), Duration (how long it took).
 	KindGroup Kind = "group"
 	// KindProducer is a change of a producer's phase, id or epoch: Instance, Thread, the producer fields, From and To
 	// (phases), Cause (why the id or epoch changed), Error.
@@ -31,8 +31,8 @@ const (
 	// KindMigrated says that tasks moved on to another owner: Instance, Thread, Task (empty = all of the thread), the
 	// producer fields where one was fenced, Cause, Error.
 	KindMigrated Kind = "migrated"
-	// KindCorrupted says that a task's state is in doubt and is restored: Instance, Thread, Task, Store (empty = all of
-	// the task), Cause, Error.
+	// KindCorrupted says that a task's state is in doubt and is restored: Instance, Thread, Task, Store (empty
+	// = all of the task), Cause, Error.
 	KindCorrupted Kind = "corrupted"
 	// KindRestore is a step of a store's restore: Instance, Thread, Task, Store, To ("STARTED", "COMPLETED"),
 	// Count (records: still to restore at the start, restored at the end), Duration (at the end), Error.
@@ -42,7 +42,7 @@ const (
 	KindStore Kind = "store"
 	// KindFault is a fault that was done to the runtime or ended: Instance and Thread where it concerns one, Cause
 	// (the kind of fault, for example "cut", "heal", "stall"), To (its direction, where it has one), Duration
-	// (its length, where that is known).
+	// (its planned length, or how long it lasted where it ended; 0 = not known).
 	KindFault Kind = "fault"
 	// KindVerdict is a change of the verifier's judgement: From, To, Cause (the first reason), Count (witnesses).
 	KindVerdict Kind = "verdict"
@@ -110,9 +110,9 @@ func (l *Level) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// Event is one thing that happened. It is a value without pointers: copies never change. Which fields are filled depends
-// on Kind, see there. Cause, Error and Text may quote what a broker or a user's code said, so they may hold anything, also control
-// sequences; [Event.Line] and [Clean] make them safe to show.
+// Event is one thing that happened. It is a value without pointers: copies never change. Which fields are
+// filled depends on Kind, see there. Cause, Error and Text may quote what a broker or a user's code said, so
+// they may hold anything, also control sequences; [Event.Line] and [Clean] make them safe to show.
 type Event struct {
 	Seq   uint64    // position in the journal, from 1; set by Emit
 	At    time.Time // set by Emit

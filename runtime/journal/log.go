@@ -16,8 +16,8 @@ import (
 // Schema is the version of the session log's format, which the package documentation describes.
 const Schema = 1
 
-// Log is the session log: JSON lines, the newest of them in memory. All methods are safe from any goroutine; Event and
-// Snapshot never wait for a file.
+// Log is the session log: JSON lines, the newest of them in memory. All methods are safe from any goroutine;
+// Event and Snapshot never wait for a file.
 type Log struct {
 	created time.Time
 	session json.RawMessage // of the header; nil if it could not be encoded
@@ -32,8 +32,9 @@ type Log struct {
 	stream  *stream  // nil until Stream
 }
 
-// NewLog returns a log whose header line holds header, which is encoded as JSON now. The log keeps the newest lines, at
-// most budget bytes of them; older lines are dropped and counted. The header is always kept and not counted.
+// NewLog returns a log whose header line holds header, which is encoded as JSON now. The log keeps the newest
+// lines, at most budget bytes of them; older lines are dropped and counted. The header is always kept and not
+// counted.
 func NewLog(header any, budget int) *Log {
 	l := &Log{created: time.Now(), budget: budget}
 	session, err := encode(header)
@@ -49,7 +50,8 @@ func NewLog(header any, budget int) *Log {
 func (l *Log) Event(e Event) {
 	line, err := encode(e.line("event"))
 	if err != nil {
-		// Only a level out of range or a year beyond 9999 can be the cause: the rest of the event is still worth having.
+		// Only a level out of range or a year beyond 9999 can be the cause: the rest of the event is still
+		// worth having.
 		e.Level, e.At = Error, l.created
 		e.Error += " [" + err.Error() + "]"
 		if line, err = encode(e.line("event")); err != nil {
@@ -114,10 +116,11 @@ func (l *Log) append(line []byte) {
 	}
 }
 
-// Stream writes the log to the file at path from now on: the header, the lines in memory and every further line. An
-// existing file is replaced. The file has mode 0600 and is written by its own goroutine, once a second and on
-// Close, which must be called to end it. A file that cannot be opened is an error at once; a later one ends the stream,
-// is returned by StreamErr and Close, and leaves whole lines in the file where the file system can do that. A log can be streamed once.
+// Stream writes the log to the file at path from now on: the header, the lines in memory and every further
+// line. An existing file is replaced. The file has mode 0600 and is written by its own goroutine, once a second
+// and on Close, which must be called to end it. A file that cannot be opened is an error at once; a later one
+// ends the stream, is returned by StreamErr and Close, and leaves whole lines in the file where the file system
+// can do that. A log can be streamed once.
 func (l *Log) Stream(path string) error {
 	l.mu.Lock()
 	started := l.stream != nil
@@ -164,8 +167,9 @@ func (l *Log) StreamErr() error {
 	return s.failed()
 }
 
-// Close writes what is left to the stream, waits for that, and ends it. It returns the error that the stream met, if any; without a
-// stream it does nothing. The lines in memory can still be exported. Close may be called more than once.
+// Close writes what is left to the stream, waits for that, and ends it. It returns the error that the stream
+// met, if any; without a stream it does nothing. The lines in memory can still be exported. Close may be called
+// more than once.
 func (l *Log) Close() error {
 	l.mu.Lock()
 	s := l.stream
@@ -176,9 +180,9 @@ func (l *Log) Close() error {
 	return s.close()
 }
 
-// Export writes the header and the lines in memory to the file at path, with mode 0600. It returns how many lines
-// the file has, header included, and how many were dropped before it for the memory budget, which the header tells too. The file
-// appears whole or not at all; an existing one is replaced.
+// Export writes the header and the lines in memory to the file at path, with mode 0600. It returns how many
+// lines the file has, header included, and how many were dropped before it for the memory budget, which the
+// header tells too. The file appears whole or not at all; an existing one is replaced.
 func (l *Log) Export(path string) (lines int, dropped uint64, err error) {
 	l.mu.Lock()
 	kept := slices.Clone(l.lines[l.head:])

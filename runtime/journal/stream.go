@@ -10,8 +10,8 @@ import (
 const (
 	// streamInterval is how often lines are written; so much is lost at most when the process is killed.
 	streamInterval = time.Second
-	// streamBacklog bounds the memory that a disk which does not take the lines can cost, besides what was there when the
-	// stream began.
+	// streamBacklog bounds the memory that a disk which does not take the lines can cost, besides what was
+	// there when the stream began.
 	streamBacklog = 64 << 20
 )
 

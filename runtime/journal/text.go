@@ -15,8 +15,8 @@ const lineTime = "2006-01-02 15:04:05,000"
 //
 //	[2026-11-23 04:54:02,650] INFO stream-thread [i1-StreamThread-2] State transition from RUNNING to PARTITIONS_REVOKED
 //
-// The time is in the location of At. The event's Error follows the text unless the text quotes it. Control sequences are removed, so the line is safe
-// for a terminal whatever the event quotes.
+// The time is in the location of At. The event's Error follows the text unless the text quotes it. Control
+// sequences are removed, so the line is safe for a terminal whatever the event quotes.
 func (e Event) Line() string {
 	var b strings.Builder
 	b.Grow(64 + len(e.Thread) + len(e.Text) + len(e.Error))
@@ -79,8 +79,9 @@ func (e *Event) describe() string {
 	return b.String()
 }
 
-// Clean makes text from outside safe to show on one line of a terminal: terminal control sequences are removed whole, line breaks
-// and tabs become a space, other control characters and those that reorder text are dropped, invalid UTF-8 becomes U+FFFD.
+// Clean makes text from outside safe to show on one line of a terminal: terminal control sequences are removed
+// whole, line breaks and tabs become a space, other control characters and those that reorder text are dropped,
+// invalid UTF-8 becomes U+FFFD.
 func Clean(s string) string {
 	clean := true
 	for i := range len(s) {
@@ -125,8 +126,9 @@ const (
 	c1Private = 0x40 // an escape sequence ESC x is the C1 control x + 0x40
 )
 
-// sequence returns the length of the control sequence at the start of s, which begins with r of n bytes: a C1 control
-// or an escape character. An unfinished sequence reaches to the end of the line, so that it cannot swallow more than a terminal would.
+// sequence returns the length of the control sequence at the start of s, which begins with r of n bytes: a C1
+// control or an escape character. An unfinished sequence reaches to the end of the line, so that it cannot
+// swallow more than a terminal would.
 func sequence(s string, r rune, n int) int {
 	i := n
 	if r == esc {

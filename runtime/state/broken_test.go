@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -36,9 +37,9 @@ func (f *faultyFS) MaybeError(op errorfs.Op) error {
 	return err
 }
 
-func failing(kind errorfs.OpKind, part string, err error) func(errorfs.Op) error {
+func failing(part string, err error, kinds ...errorfs.OpKind) func(errorfs.Op) error {
 	return func(op errorfs.Op) error {
-		if op.Kind == kind && strings.Contains(op.Path, part) {
+		if slices.Contains(kinds, op.Kind) && strings.Contains(op.Path, part) {
 			return err
 		}
 		return nil
@@ -66,12 +67,12 @@ func writeUntilBroken(t *testing.T, s *Store) error {
 // leaks no goroutine (the bubble would notice), and the store begins again in a fresh folder.
 func TestDiskFailures(t *testing.T) {
 	failures := map[string]func(errorfs.Op) error{
-		"create table":   failing(errorfs.OpCreate, ".sst", errDisk),
-		"write table":    failing(errorfs.OpFileWrite, ".sst", errDisk),
-		"sync table":     failing(errorfs.OpFileSync, ".sst", errDisk),
-		"no space":       failing(errorfs.OpFileWrite, ".sst", syscall.ENOSPC),
-		"write manifest": failing(errorfs.OpFileWrite, "MANIFEST", errDisk), // these two are fatal to Pebble
-		"sync manifest":  failing(errorfs.OpFileSync, "MANIFEST", errDisk),
+		"create table":   failing(".sst", errDisk, errorfs.OpCreate),
+		"write table":    failing(".sst", errDisk, errorfs.OpFileWrite),
+		"sync table":     failing(".sst", errDisk, errorfs.OpFileSync, errorfs.OpFileSyncData),
+		"no space":       failing(".sst", syscall.ENOSPC, errorfs.OpFileWrite),
+		"write manifest": failing("MANIFEST", errDisk, errorfs.OpFileWrite), // these two are fatal to Pebble
+		"sync manifest":  failing("MANIFEST", errDisk, errorfs.OpFileSync, errorfs.OpFileSyncData),
 	}
 	ends := map[string]func(*testing.T, *Store){
 		"close": func(t *testing.T, s *Store) {
@@ -140,7 +141,7 @@ func wantBroken(t *testing.T, s *Store) {
 // A failed read breaks the store as well: there is no telling what else is gone.
 func TestReadFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		faulty := &faultyFS{match: failing(errorfs.OpFileReadAt, ".sst", errDisk)}
+		faulty := &faultyFS{match: failing(".sst", errDisk, errorfs.OpFileReadAt)}
 		f := newFixture(t, errorfs.Wrap(vfs.NewMem(), faulty))
 		s := f.open(StoreOptions{})
 		put(t, s, "a", "1")

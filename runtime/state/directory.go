@@ -268,25 +268,22 @@ func (d *Directory) openFolder(task, name string, cache *Cache, memtable int) (*
 	return nil, emptyMeta, fmt.Errorf("%w: %w", ErrBroken, err)
 }
 
-// makeFolder creates a folder and its parents. Up to the one that holds the directory, it makes the new entries durable: otherwise a crash could
-// lose a folder with all that was flushed into it.
+// makeFolder creates a folder and its parents, and makes each new entry durable: otherwise a crash could lose a folder with all that was
+// flushed into it.
 func (d *Directory) makeFolder(dir string) error {
 	if _, err := d.fs.Stat(dir); err == nil {
 		return nil
 	}
+	parent := d.fs.PathDir(dir)
+	if parent != dir {
+		if err := d.makeFolder(parent); err != nil {
+			return err
+		}
+	}
 	if err := d.fs.MkdirAll(dir, directories); err != nil {
 		return fmt.Errorf("create folder: %w", err)
 	}
-	for at := dir; ; {
-		parent := d.fs.PathDir(at)
-		if err := d.syncFolder(parent); err != nil {
-			return err
-		}
-		if at == d.path || parent == at {
-			return nil
-		}
-		at = parent
-	}
+	return d.syncFolder(parent)
 }
 
 func (d *Directory) syncFolder(dir string) error {

@@ -184,7 +184,7 @@ func TestProcessMetadataOfJava(t *testing.T) {
 
 func TestNotWritable(t *testing.T) {
 	for _, kind := range []errorfs.OpKind{errorfs.OpMkdirAll, errorfs.OpCreate} {
-		faulty := &faultyFS{match: failing(kind, "", os.ErrPermission)}
+		faulty := &faultyFS{match: failing("", os.ErrPermission, kind)}
 		faulty.on.Store(true)
 		_, err := OpenDirectory(DirectoryConfig{Path: "some/where", FS: errorfs.Wrap(vfs.NewMem(), faulty)})
 		var locked *LockedError
@@ -204,18 +204,12 @@ func TestNotWritable(t *testing.T) {
 
 // A full disk or a missing permission is no reason to throw a store away.
 func TestOpenFailureKeepsTheStore(t *testing.T) {
-	faulty := &faultyFS{match: failing(errorfs.OpCreate, "MANIFEST", os.ErrPermission)}
+	faulty := &faultyFS{match: failing("", os.ErrPermission, errorfs.OpCreate)}
 	f := newFixture(t, errorfs.Wrap(vfs.NewMem(), faulty))
 	s := f.open(StoreOptions{})
 	put(t, s, "a", "1")
 	must(t, s.Commit(1))
 	must(t, s.Close())
-	faulty.match = func(op errorfs.Op) error {
-		if op.Kind == errorfs.OpCreate {
-			return os.ErrPermission
-		}
-		return nil
-	}
 	faulty.on.Store(true)
 	if _, err := f.dir.OpenStore("0_1", "counts", StoreOptions{}); !errors.Is(err, os.ErrPermission) || errors.Is(err, ErrBroken) {
 		t.Fatalf("OpenStore: %v", err)

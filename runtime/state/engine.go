@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -102,6 +103,9 @@ func openEngine(fs vfs.FS, dir string, cache *Cache, memtable int) (*engine, met
 	// As Kafka Streams does for RocksDB: the values are small and binary, and what they would save is not worth the processor.
 	options.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionNone })
 	options.Levels[0].FilterPolicy = bloom.FilterPolicy(10)
+	if err := removeLogs(fs, dir); err != nil {
+		return nil, emptyMeta, err
+	}
 	// A Fatalf during Open comes with an error that Open returns. So the error is judged by itself, not by the fuse.
 	err := func() (err error) {
 		defer func() {
@@ -122,6 +126,24 @@ func openEngine(fs vfs.FS, dir string, cache *Cache, memtable int) (*engine, met
 		return nil, emptyMeta, err
 	}
 	return e, m, nil
+}
+
+// removeLogs deletes the write-ahead logs, which Pebble creates although nothing is ever written to them. One that is there makes Open
+// flush, and Open would repeat that for ever on a disk that fails.
+func removeLogs(fs vfs.FS, dir string) error {
+	names, err := fs.List(dir)
+	if err != nil {
+		return fmt.Errorf("list folder: %w", err)
+	}
+	for _, name := range names {
+		if !strings.HasSuffix(name, ".log") {
+			continue
+		}
+		if err := fs.Remove(fs.PathJoin(dir, name)); err != nil {
+			return fmt.Errorf("remove empty log: %w", err)
+		}
+	}
+	return nil
 }
 
 func (e *engine) meta() (meta, error) {

@@ -58,6 +58,16 @@ func (f *fuse) guard(what string, call func() error) (err error) {
 	return f.err()
 }
 
+// fatalError is what Pebble calls fatal: its message, and the error in it if there is one.
+type fatalError struct {
+	text string
+	err  error
+}
+
+func (e fatalError) Error() string { return e.text }
+
+func (e fatalError) Unwrap() error { return e.err }
+
 // fatal is what Fatalf panics with when a call of ours is on the stack.
 type fatal struct{}
 
@@ -70,11 +80,15 @@ func (f *fuse) Errorf(string, ...any) {}
 // Fatalf implements pebble.Logger. It must not end the process, and it must not let Pebble run on over a violated invariant; the
 // package documentation says what it does instead.
 func (f *fuse) Fatalf(format string, args ...any) {
-	f.blow(fmt.Errorf("pebble: "+format, args...))
+	cause := fatalError{text: "pebble: " + fmt.Sprintf(format, args...)}
 	for _, arg := range args {
-		if _, ok := arg.(error); ok {
-			return
+		if err, ok := arg.(error); ok {
+			cause.err = err
 		}
+	}
+	f.blow(cause)
+	if cause.err != nil {
+		return
 	}
 	if calledByUs() {
 		panic(fatal{})

@@ -111,7 +111,7 @@ func (m *model) act() {
 	case n < 40:
 		m.write(1 + m.rng.IntN(20))
 	case n < 60:
-		m.position = max(m.position, 0) + int64(m.rng.IntN(50))
+		m.position = max(m.position, 0) + 1 + int64(m.rng.IntN(50))
 		for key, v := range m.changes {
 			apply(m.committed, key, v)
 		}
@@ -155,7 +155,7 @@ func (m *model) restore() {
 		return
 	}
 	var batch []Entry
-	for range m.rng.IntN(30) {
+	for range 1 + m.rng.IntN(30) {
 		key, v := m.key(), m.value()
 		batch = append(batch, Entry{Key: []byte(key), Value: raw(v), Timestamp: int64(m.step)})
 		apply(m.committed, key, v)
@@ -182,6 +182,7 @@ func (m *model) crash() {
 		m.recovered++
 	}
 	m.committed, m.position, m.durable = maps.Clone(content), position, position
+	maps.DeleteFunc(m.history, func(p int64, _ map[string]string) bool { return p > position })
 	clear(m.changes)
 	wantDigest(m.t, m.s, m.committed)
 }

@@ -25,7 +25,7 @@ type fixture struct {
 func newFixture(t *testing.T, fs vfs.FS) *fixture {
 	t.Helper()
 	f := &fixture{t: t, fs: fs, cache: NewCache(1 << 20)}
-	t.Cleanup(f.cache.Close)
+	t.Cleanup(func() { f.cache.Close() })
 	f.openDirectory()
 	return f
 }
