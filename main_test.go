@@ -251,27 +251,37 @@ func (o *output) until(text string) string {
 
 func TestVersionAndConfigLeaveTheTerminalAlone(t *testing.T) {
 	for _, args := range [][]string{{"version"}, {"--version"}, {"config"}, {"config", "--check"}} {
-		cmd := process(t, args...)
-		began := time.Now()
-		terminal, err := pty.Start(cmd)
-		if err != nil {
-			t.Fatal(err)
+		// A question that nobody answers takes five seconds, each time; a busy machine is slow now and then. How fast it can
+		// be is for .ci/run to measure.
+		fastest := time.Hour
+		for range 3 {
+			began := time.Now()
+			text := onTerminal(t, args)
+			fastest = min(fastest, time.Since(began))
+			if text == "" || strings.Contains(text, "\x1b") {
+				t.Errorf("%v wrote %q", args, text)
+			}
 		}
-		text := watch(t, terminal).until("")
-		if err := cmd.Wait(); err != nil {
-			t.Error(err)
-		}
-		// A question that nobody answers takes five seconds; how fast it can be is measured where nothing else runs.
-		if took := time.Since(began); took > 2*time.Second {
-			t.Errorf("%v took %s", args, took)
-		}
-		if text == "" || strings.Contains(text, "\x1b") {
-			t.Errorf("%v wrote %q", args, text)
-		}
-		if err := terminal.Close(); err != nil {
-			t.Error(err)
+		if fastest > 3*time.Second {
+			t.Errorf("%v took %s", args, fastest)
 		}
 	}
+}
+
+// onTerminal runs the program on a terminal that does not answer, and returns what it wrote.
+func onTerminal(t *testing.T, args []string) string {
+	t.Helper()
+	cmd := process(t, args...)
+	terminal, err := pty.Start(cmd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer terminal.Close()
+	text := watch(t, terminal).until("")
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+	return text
 }
 
 // light keeps runs with a whole application cheap.

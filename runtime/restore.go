@@ -187,6 +187,11 @@ func (t *StreamThread) completeRestore(ctx context.Context) error {
 	if len(ready) == 0 {
 		return nil
 	}
+	// The log starts first: purges follow commits, so an offset that is committed now and lies before them is a hole.
+	bounds, err := t.instance.admin.logBounds(ctx, partitions)
+	if err != nil {
+		return &retryError{"list starts of inputs", err}
+	}
 	offsets, err := t.instance.admin.committedOffsets(ctx, partitions)
 	if err != nil {
 		return &retryError{"read committed offsets", err}
@@ -197,7 +202,7 @@ func (t *StreamThread) completeRestore(ctx context.Context) error {
 			task.offsetsDue = now.Add(offsetsRetry)
 			continue
 		}
-		if err := t.startTask(task, offsets, add); err != nil {
+		if err := t.startTask(task, offsets, bounds, add); err != nil {
 			return err
 		}
 	}
@@ -217,16 +222,15 @@ func unstable(task *streamTask, offsets map[topicPartition]committedOffset) bool
 	return false
 }
 
-func (t *StreamThread) startTask(task *streamTask, offsets map[topicPartition]committedOffset, add map[string]map[int32]kgo.Offset) error {
+func (t *StreamThread) startTask(task *streamTask, offsets map[topicPartition]committedOffset, bounds map[topicPartition]logBounds, add map[string]map[int32]kgo.Offset) error {
 	for _, in := range task.inputs {
-		o := offsets[in.topicPartition]
-		if o.offset < 0 {
+		o, start := offsets[in.topicPartition], bounds[in.topicPartition].start
+		switch {
+		case o.offset < 0:
 			// Nothing was ever committed: the input is read from its beginning, wherever that is by now (auto.offset.reset earliest).
-			bounds, err := t.instance.admin.logBounds(t.ctx, []topicPartition{in.topicPartition})
-			if err != nil {
-				return &retryError{"list start of " + in.String(), err}
-			}
-			o = committedOffset{offset: bounds[in.topicPartition].start, epoch: -1, partitionTime: -1}
+			o = committedOffset{offset: start, epoch: -1, partitionTime: -1}
+		case o.offset < start:
+			return &InputLostError{Topic: in.topic, Partition: in.partition, Offset: o.offset, Err: kerr.OffsetOutOfRange}
 		}
 		in.queue, in.position, in.epoch, in.partitionTime = nil, o.offset, o.epoch, o.partitionTime
 		task.streamTime = max(task.streamTime, o.partitionTime)
@@ -250,9 +254,8 @@ func (t *StreamThread) fetchFailed(tp topicPartition, err error) error {
 			return t.restartRestore(s)
 		}
 	}
-	if in, ok := t.inputs[tp]; ok && errors.Is(err, kerr.OffsetOutOfRange) {
-		return &InputLostError{Topic: tp.topic, Partition: tp.partition, Offset: in.input.position, Err: err}
-	}
+	// An input that is out of range is not lost yet: a member that was cut off may still hold a position that the next owner
+	// of the task has left behind and purged. Starting over from the committed offsets tells.
 	return fmt.Errorf("fetch %s: %w", tp, err)
 }
 

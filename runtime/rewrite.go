@@ -28,6 +28,10 @@ func (r *rewritePass) committed() {
 	r.trim, r.previous = r.previous, r.begin
 }
 
+// rewriteWorth is how many times more records than a store has entries must have come to its changelog before a pass is worth
+// its own records: a big store that changes slowly is rewritten seldom, an idle one never.
+const rewriteWorth = 2
+
 // rewriteChunk is how many entries of a store are rewritten at once: small, so that a pass hides between records.
 const rewriteChunk = 64
 
@@ -49,15 +53,15 @@ func (t *StreamThread) rewriteSome(task *streamTask) error {
 func (s *taskStore) rewriteSome(now time.Time, interval time.Duration) error {
 	r := &s.rewrite
 	switch {
-	case !s.spec.Logged || r.finished:
+	case !s.spec.Logged || r.finished || s.store.Stats().Entries == 0:
 		return nil
 	case !r.running && r.due.IsZero():
-		r.due = now.Add(interval)
+		r.due, r.begin = now.Add(interval), s.store.Position()
 		return nil
-	case !r.running && now.Before(r.due):
+	case !r.running && (now.Before(r.due) || s.store.Position()-r.begin < rewriteWorth*s.store.Stats().Entries):
 		return nil
 	case !r.running:
-		r.running, r.after, r.begin, r.due = true, nil, s.store.Position(), r.due.Add(interval)
+		r.running, r.after, r.begin, r.due = true, nil, s.store.Position(), now.Add(interval)
 	}
 	next, done, err := s.store.Scan(r.after, rewriteChunk, func(key, value []byte, timestamp int64) error {
 		return s.log(append([]byte(nil), key...), append([]byte(nil), value...), timestamp)

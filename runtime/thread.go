@@ -263,9 +263,6 @@ func (t *StreamThread) openProducer(ctx context.Context) error {
 	return nil
 }
 
-// restorePollFactor says how many times more records a restoring thread takes at once: a store takes big batches well.
-const restorePollFactor = 20
-
 // poll takes fetched records and hands them to tasks and restoring stores.
 func (t *StreamThread) poll(ctx context.Context) error {
 	wait := t.instance.cfg.PollInterval
@@ -282,7 +279,7 @@ func (t *StreamThread) poll(ctx context.Context) error {
 	}
 	limit := t.instance.cfg.MaxPollRecords
 	if len(t.restoring) > 0 {
-		limit *= restorePollFactor
+		limit = 0 // all there is: the next fetch is sent only when this one has been taken
 	}
 	fetches := t.data.PollRecords(ctx, limit)
 	var errs []error

@@ -9,8 +9,18 @@ import (
 	"eostop/faults/soak"
 )
 
-// key hands a key to whoever has it: the filter, the overlay, or the keymap.
+// key hands a key to whoever has it: the filter, the overlay, or the keymap. Keys that come in one read of the
+// terminal, as held keys do over a slow line, are one message; they count one by one.
 func (m *app) key(msg tea.KeyMsg) tea.Cmd {
+	if msg.Type == tea.KeyRunes && len(msg.Runes) > 1 && !msg.Paste && !msg.Alt {
+		var cmds []tea.Cmd
+		for _, r := range msg.Runes {
+			if cmd := m.key(tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune{r}}); cmd != nil {
+				cmds = append(cmds, cmd)
+			}
+		}
+		return tea.Sequence(cmds...) // Stop must not overtake what came before it.
+	}
 	act, nth := actionOf(msg)
 	if msg.String() == "ctrl+c" {
 		return m.quit()
@@ -141,6 +151,7 @@ func (m *app) overlayKey(act action) {
 		m.overlay.scroll(m.overlay.total)
 	case actClose, actExplain, actQuit, actHelp, actVerdict:
 		m.overlay = nil
+	default: // The other keys wait until the overlay is gone.
 	}
 }
 
@@ -160,6 +171,7 @@ func (m *app) typeFilter(msg tea.KeyMsg) {
 		if !msg.Alt {
 			m.typed += clean(string(msg.Runes))
 		}
+	default: // Keys that are no text.
 	}
 	f.set(m.typed)
 }

@@ -141,15 +141,14 @@ func (m *app) handle(msg tea.Msg) tea.Cmd {
 
 // poll takes a snapshot. It costs microseconds, so it needs no command.
 func (m *app) poll() {
-	if s := m.session.Snapshot(); s != nil {
-		m.live = s
+	if s := m.session.Snapshot(); s != nil && s != m.live {
+		m.live, m.dirty = s, true
 		m.hist.add(s)
 		m.log.add(s.Events)
 	}
 	if m.toast.text != "" && !time.Now().Before(m.toast.until) {
-		m.toast = toast{}
+		m.toast, m.dirty = toast{}, true
 	}
-	m.dirty = true
 }
 
 // tick asks for the next message of the clock. As it is asked for only when the last one has been handled, a slow

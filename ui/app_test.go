@@ -65,6 +65,10 @@ func TestTypingFiresNothing(t *testing.T) {
 	if m.overlay != nil || m.quits != 0 {
 		t.Error("q did not just close the overlay")
 	}
+	m.Update(tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune("4jjj/no")})
+	if m.focus != panelTasks || m.mode != modeFilter || m.typed != "no" {
+		t.Errorf("keys that came together: focus %d, typed %q", m.focus, m.typed)
+	}
 	if cmd := m.key(tea.KeyMsg{Type: tea.KeyCtrlC}); cmd == nil || m.quits != 1 {
 		t.Error("ctrl-c did not quit")
 	}

@@ -1,6 +1,7 @@
 package ui
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -110,8 +111,7 @@ func explainProducer(v *view, r *producerRow) *page {
 	}
 	p.add("counts", plural(int(x.Commits), "commit")+", "+plural(int(x.Aborts), "abort")+", "+plural(int(x.Fences), "fence"))
 	p.heading("Changes of id and epoch, newest first")
-	for i := len(x.Epochs) - 1; i >= 0; i-- {
-		e := x.Epochs[i]
+	for _, e := range slices.Backward(x.Epochs) {
 		p.add(tick(v.now().Sub(e.At))+" ago", "id "+strconv.FormatInt(e.ProducerID, 10)+", epoch "+strconv.Itoa(int(e.Epoch))+": "+causeWords(e.Cause))
 	}
 	p.text("")
@@ -244,16 +244,12 @@ func explainVerdict(v *view) *page {
 	}
 	for i := range s.Witnesses {
 		w := &s.Witnesses[i]
-		text := w.Input
+		records := w.Input
 		if len(w.Outputs) > 0 {
-			text += " -> " + strings.Join(w.Outputs, ", ")
+			records += " -> " + strings.Join(w.Outputs, ", ")
 		}
-		for _, more := range []string{w.Thread, w.Transaction, w.Detail} {
-			if more != "" {
-				text += "; " + more
-			}
-		}
-		p.add(w.Kind, w.At.Format(time.TimeOnly)+" "+text)
+		parts := slices.DeleteFunc([]string{records, w.Thread, w.Transaction, w.Detail}, func(s string) bool { return s == "" })
+		p.add(w.Kind, w.At.Format(time.TimeOnly)+" "+strings.Join(parts, "; "))
 	}
 	return p
 }

@@ -97,12 +97,14 @@ func (m *app) hints(v *view, c *sheet) {
 		case actFreeze, actZoom:
 			drop = 4
 		case actFilter:
-			if m.panels[m.focus].filterable() == nil {
+			f := m.panels[m.focus].filterable()
+			if f == nil {
 				continue
 			}
-			if f := m.panels[m.focus].filterable(); f.active() {
+			if f.active() {
 				text = "filter: " + f.text
 			}
+		default: // As it stands in the keymap.
 		}
 		items = append(items, item{drop: drop, parts: []part{{b.shortLabel(), v.styles.bold}, {" " + text, v.styles.dim}}})
 	}

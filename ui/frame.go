@@ -34,19 +34,32 @@ func (m *app) render() string {
 	if !s.footer.empty() {
 		place(s.footer, []string{m.footer(v, s.footer.w, true)})
 	}
-	for y, part := range right {
-		lines[y] += part
-	}
 	if s.footer.empty() {
 		if text := m.footer(v, m.w, false); text != "" {
-			lines[m.h-1] = text
+			lines[m.h-1], right[m.h-1] = text, ""
 		}
 	}
 	if m.overlay != nil {
+		for y := range lines {
+			lines[y], right[y] = lines[y]+right[y], ""
+		}
 		m.overlay.refresh(v)
 		m.overlay.paste(v, lines, m.w)
 	}
-	return strings.Join(lines, "\n")
+	size := 0
+	for y := range lines {
+		size += len(lines[y]) + len(right[y]) + 1
+	}
+	var b strings.Builder
+	b.Grow(size)
+	for y := range lines {
+		if y > 0 {
+			b.WriteByte('\n')
+		}
+		b.WriteString(lines[y])
+		b.WriteString(right[y])
+	}
+	return b.String()
 }
 
 // tooSmall says what is needed, on as many lines as it takes.

@@ -127,8 +127,10 @@ func (v *view) verdictCounts(drop int) item {
 		label = "dup "
 	}
 	parts := []part{
-		{label, v.styles.dim}, {count(s.Duplicated), alert(s.Duplicated)},
-		{"  lost ", v.styles.dim}, {count(s.Lost), alert(s.Lost)},
+		{label, v.styles.dim},
+		{count(s.Duplicated), alert(s.Duplicated)},
+		{"  lost ", v.styles.dim},
+		{count(s.Lost), alert(s.Lost)},
 	}
 	for _, more := range []struct {
 		label string

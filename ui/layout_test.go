@@ -192,7 +192,7 @@ func TestLayout(t *testing.T) {
 
 // TestLayoutTiles checks that the rectangles cover every cell of every size exactly once.
 func TestLayoutTiles(t *testing.T) {
-	for w := minWidth; w <= 300; w += 3 {
+	for w := minWidth; w <= 300; w += 7 {
 		for h := minHeight; h <= 100; h++ {
 			for focus := range panelCount {
 				a := layoutArgs{w: w, h: h, focus: focus, slot: (focus + 3) % panelCount, zoom: (w+h)%5 == 0, threadRows: 4 + (w+h)%40}
@@ -244,11 +244,7 @@ func TestSizes(t *testing.T) {
 		wild.Events[i].Text = strings.Repeat("\u4f60\x1b[2J", i)
 	}
 	snaps := []*soak.Snapshot{nil, {}, sceneAt(0), sceneAt(sceneEnd), wild}
-	step := 1
-	if testing.Short() {
-		step = 5
-	}
-	for h := 5; h <= 100; h += step {
+	for h := 5 + random.IntN(3); h <= 100; h += 3 {
 		for _, w := range []int{20, 39, 40, 59, 60, 80, 99, 100, 159, 160, 20 + random.IntN(281), 20 + random.IntN(281), 300} {
 			o := plainOptions()
 			o.ASCII = random.IntN(4) == 0

@@ -242,7 +242,7 @@ func TestEpochCauses(t *testing.T) {
 	if _, ok := lastChange(nil); ok {
 		t.Error("a change where there is none")
 	}
-	for cause, want := range map[string]bool{"commit": false, "initialized": false, "fenced": true, "commit failed": true, "commit of unknown outcome": true, "expelled": true} {
+	for cause, want := range map[string]bool{"commit": false, "start": false, "initialized": false, "fenced": true, "commit failed": true, "unknown outcome of a commit": true, "expelled": true} {
 		if alarming(cause) != want {
 			t.Errorf("alarming(%q) is not %v", cause, want)
 		}

@@ -1,6 +1,7 @@
 package ui
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -102,9 +103,9 @@ func (v *view) phaseStyle(phase string) sgr {
 // lastChange is the newest change of id or epoch that is worth a look: under the newer transaction protocol every
 // commit raises the epoch, which says nothing, so such changes count only where there is no other.
 func lastChange(epochs []runtime.EpochChange) (runtime.EpochChange, bool) {
-	for i := len(epochs) - 1; i >= 0; i-- {
-		if !routine(epochs[i].Cause) {
-			return epochs[i], true
+	for _, e := range slices.Backward(epochs) {
+		if !routine(e.Cause) {
+			return e, true
 		}
 	}
 	if n := len(epochs); n > 0 {
@@ -114,14 +115,11 @@ func lastChange(epochs []runtime.EpochChange) (runtime.EpochChange, bool) {
 }
 
 // routine is true for epoch bumps by the commit of a transaction.
-func routine(cause string) bool {
-	cause = strings.ToLower(cause)
-	return strings.Contains(cause, "commit") && !strings.Contains(cause, "fail") && !strings.Contains(cause, "unknown")
-}
+func routine(cause string) bool { return cause == "commit" || cause == "committed" }
 
 // alarming is true for changes that were neither a commit nor the producer's first initialisation.
 func alarming(cause string) bool {
-	return !routine(cause) && !strings.HasPrefix(strings.ToLower(cause), "init") && !strings.HasPrefix(strings.ToLower(cause), "created")
+	return !routine(cause) && cause != "start" && !strings.HasPrefix(cause, "init")
 }
 
 func causeWords(cause string) string {

@@ -156,7 +156,9 @@ func start(t *testing.T, change func(*app)) *program {
 		defer close(p.err)
 		p.err <- run(ctx, m, tea.WithInput(nil), tea.WithOutput(p.out), hook)
 	}()
-	p.send = (<-ready).Send
+	prog := <-ready
+	synctest.Wait() // The options are applied before the program is whole.
+	p.send = prog.Send
 	p.send(tea.WindowSizeMsg{Width: 120, Height: 40})
 	p.wait(150 * time.Millisecond)
 	return p

@@ -78,12 +78,10 @@ func run(ctx context.Context, m *app, opts ...tea.ProgramOption) error {
 	_, err := p.Run()
 	close(m.closing)
 	<-watched
-	switch {
+	switch cancelled := ctx.Err() != nil; {
 	case m.crash != nil:
 		return m.crash
-	case ctx.Err() != nil:
-		return nil
-	case err != nil:
+	case err != nil && !cancelled: // bubbletea calls it an error to be cancelled.
 		return fmt.Errorf("terminal: %w", err)
 	case m.left:
 		return ErrLeft

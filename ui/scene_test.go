@@ -90,7 +90,7 @@ func sceneThread(s *soak.Snapshot, i, k int, at time.Duration) runtime.ThreadSta
 		Producer: runtime.ProducerStatus{
 			TransactionalID: fmt.Sprintf("%s-%s-%d", sceneApp, processID, k), ProducerID: int64(4000 + n), Epoch: int16(10 * at.Seconds()), Phase: "IN_TRANSACTION",
 			PhaseSince: ago(35 * time.Millisecond), TransactionSince: ago(35 * time.Millisecond), Commits: uint64(10 * at.Seconds()),
-			Epochs: []runtime.EpochChange{{At: ago(151 * time.Second), ProducerID: int64(4000 + n), Epoch: 0, Cause: "initialized"}, {At: ago(50 * time.Millisecond), ProducerID: int64(4000 + n), Epoch: 3, Cause: "commit"}},
+			Epochs: []runtime.EpochChange{{At: ago(151 * time.Second), ProducerID: int64(4000 + n), Epoch: 0, Cause: "start"}, {At: ago(50 * time.Millisecond), ProducerID: int64(4000 + n), Epoch: 3, Cause: "commit"}},
 		},
 	}
 	t.Producer.Thread = t.Name
@@ -108,7 +108,7 @@ func sceneThread(s *soak.Snapshot, i, k int, at time.Duration) runtime.ThreadSta
 	case i == 3 && k == 3:
 		t.State, t.LastCause = "PARTITIONS_ASSIGNED", "fenced"
 		t.Producer.Phase, t.Producer.Fences, t.Producer.Aborts, t.Producer.TransactionSince = "INITIALIZING", 1, 2, time.Time{}
-		t.Producer.Epochs = append(t.Producer.Epochs, runtime.EpochChange{At: ago(3200 * time.Millisecond), ProducerID: 4008, Epoch: 41, Cause: "fenced by the group"})
+		t.Producer.Epochs = append(t.Producer.Epochs, runtime.EpochChange{At: ago(3200 * time.Millisecond), ProducerID: 4008, Epoch: 41, Cause: "fenced"})
 	}
 	for sub := range 4 {
 		task := runtime.TaskStatus{ID: fmt.Sprintf("%d_%d", sub, n), State: "RUNNING", Since: ago(39 * time.Second), Lag: int64(41 * (n + 1)), Processed: int64(9000 * (n + 1)), FirstCommit: ago(38 * time.Second), LastCommit: t.LastCommit}

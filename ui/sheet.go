@@ -76,7 +76,12 @@ func (c *sheet) fill(glyph string, n int, st sgr) {
 	c.col += n
 }
 
-func (c *sheet) gap(n int) { c.fill(" ", n, sgr{}) }
+func (c *sheet) gap(n int) {
+	if n = min(n, c.width-c.col); n > 0 {
+		c.blanks(n)
+		c.col += n
+	}
+}
 
 // begin gives the whole line one style, which replaces those of its cells until end.
 func (c *sheet) begin(row sgr) {
@@ -118,8 +123,12 @@ func (c *sheet) styled(s string, st sgr) {
 }
 
 func (c *sheet) blanks(n int) {
-	for range n {
-		c.line = append(c.line, ' ')
+	const run = "                                "
+	for ; n > len(run); n -= len(run) {
+		c.line = append(c.line, run...)
+	}
+	if n > 0 {
+		c.line = append(c.line, run[:n]...)
 	}
 }
 

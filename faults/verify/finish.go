@@ -195,8 +195,10 @@ func (v *Verifier) expire(asked time.Time, ends offsets) bool {
 	// do not wait for anything themselves.
 	for stream, topic := range v.topics[1:] {
 		for p, end := range ends[topic] {
-			held, byOrder := v.tracker.blocked(stream, p)
-			if !byOrder && (held || !v.reader.reached(topic, p, end)) {
+			if v.tracker.full(stream, p) && v.tracker.judgedBelow(stream, p, end) {
+				continue // it is not read any further, and what waits for order decides nothing for others
+			}
+			if !v.tracker.judgedBelow(stream, p, end) || !v.reader.reached(topic, p, end) {
 				return false
 			}
 		}

@@ -69,14 +69,11 @@ func (t *tracker) waitsForOrder(o *outputRecord) bool {
 	return where == placeKnown && b.at(n).open.Has(o.stream)
 }
 
-// blocked tells whether an output partition holds outputs, and if so, whether the first of them waits for the order
-// that other outputs show.
-func (t *tracker) blocked(stream int, partition int32) (held, byOrder bool) {
+// judgedBelow tells whether no output below an offset is held, except behind one that waits for the order that others
+// show: nothing waits for the streams of those.
+func (t *tracker) judgedBelow(stream int, partition int32, end int64) bool {
 	q := t.queues[stream][partition]
-	if q == nil || len(q.items) == 0 {
-		return false, false
-	}
-	return true, t.waitsForOrder(&q.items[0])
+	return q == nil || len(q.items) == 0 || q.items[0].offset >= end || t.waitsForOrder(&q.items[0])
 }
 
 // full tells whether an output partition should not be read any further for now.

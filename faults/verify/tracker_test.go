@@ -147,7 +147,7 @@ func TestNoFalseAlarm(t *testing.T) {
 		seed := rand.Uint64()
 		rng := rand.New(rand.NewPCG(seed, 2))
 		r := newReference(rand.New(rand.NewPCG(seed, 0)), 1+rng.IntN(6))
-		r.generate(7, rng.IntN(1200), 1+rng.IntN(60))
+		r.generate(7, rng.IntN(800), 1+rng.IntN(60))
 		r.run()
 		tr, s := r.feed(feeding{seed: seed, outputBias: rng.Float64()})
 		if s.Verdict != Clean || s.Lag != 0 || s.In != s.Processed || tr.held != 0 {
@@ -226,7 +226,7 @@ func TestMutations(t *testing.T) {
 		for _, mutation := range mutations {
 			for _, fromEnd := range []int{0, 3} {
 				t.Run(fmt.Sprintf("%s/%s/%d", role, mutation.name, fromEnd), func(t *testing.T) {
-					for range 6 {
+					for range 3 {
 						seed := rand.Uint64()
 						r := built(seed, 2500, 20)
 						want := mutation.do(r, r.pick(role, fromEnd))
@@ -341,7 +341,7 @@ func TestUnusableProvenance(t *testing.T) {
 
 // TestMemoryFollowsLag feeds many records with little lag, then a long lag that is worked off.
 func TestMemoryFollowsLag(t *testing.T) {
-	r := built(1, 60_000, 50)
+	r := built(1, 30_000, 50)
 	tr, s := r.feed(feeding{seed: 1, outputBias: 0.9})
 	if s.Verdict != Clean {
 		t.Fatalf("%+v", s)

@@ -7,20 +7,30 @@ import (
 	"testing"
 )
 
-// BenchmarkUpdate is what an aggregate does: read a count, write it back plus one; commit every 2,000 updates.
+// BenchmarkUpdate is what an aggregate does: read a count, write it back plus one. Commit is the number of updates between two
+// commits, clean the budget for clean entries.
 func BenchmarkUpdate(b *testing.B) {
-	for _, keys := range []int{10_000, 200_000, 1_000_000} {
-		b.Run(fmt.Sprintf("keys=%d", keys), func(b *testing.B) {
+	for _, c := range []struct {
+		keys, commit int
+		clean        int64
+	}{
+		{10_000, 2000, 0},
+		{10_000, 20_000, 0},
+		{200_000, 2000, 0},
+		{200_000, 2000, 64 << 20},
+		{1_000_000, 2000, 0},
+	} {
+		b.Run(fmt.Sprintf("keys=%d/commit=%d/clean=%dMiB", c.keys, c.commit, StoreOptions{CleanBytes: c.clean}.withDefaults().CleanBytes>>20), func(b *testing.B) {
 			cache := NewCache(64 << 20)
 			defer cache.Close()
-			s := openBench(b, cache, StoreOptions{Cache: cache})
-			fill(b, s, keys)
+			s := openBench(b, StoreOptions{Cache: cache, CleanBytes: c.clean})
+			fill(b, s, c.keys)
 			rng := rand.New(rand.NewPCG(1, 2))
 			var key [16]byte
-			n := int64(0)
+			n := 0
 			b.ReportAllocs()
 			for b.Loop() {
-				benchKey(key[:], rng.IntN(keys))
+				benchKey(key[:], rng.IntN(c.keys))
 				value, ts, _, err := s.Get(key[:])
 				if err != nil {
 					b.Fatal(err)
@@ -30,8 +40,8 @@ func BenchmarkUpdate(b *testing.B) {
 				if err := s.Put(key[:], next[:], ts+1); err != nil {
 					b.Fatal(err)
 				}
-				if n++; n%2000 == 0 {
-					if err := s.Commit(n); err != nil {
+				if n++; n%c.commit == 0 {
+					if err := s.Commit(int64(n)); err != nil {
 						b.Fatal(err)
 					}
 				}
@@ -46,7 +56,7 @@ func BenchmarkRestore(b *testing.B) {
 		b.Run(fmt.Sprintf("keys=%d", keys), func(b *testing.B) {
 			cache := NewCache(64 << 20)
 			defer cache.Close()
-			s := openBench(b, cache, StoreOptions{Cache: cache})
+			s := openBench(b, StoreOptions{Cache: cache})
 			rng := rand.New(rand.NewPCG(1, 2))
 			batch := make([]Entry, 1000)
 			for i := range batch {
@@ -70,7 +80,7 @@ func BenchmarkRestore(b *testing.B) {
 func BenchmarkDigest(b *testing.B) {
 	cache := NewCache(64 << 20)
 	defer cache.Close()
-	s := openBench(b, cache, StoreOptions{Cache: cache})
+	s := openBench(b, StoreOptions{Cache: cache})
 	fill(b, s, 100_000)
 	for b.Loop() {
 		if _, _, err := s.Digest(); err != nil {
@@ -101,7 +111,7 @@ func BenchmarkOpen(b *testing.B) {
 	}
 }
 
-func openBench(b *testing.B, cache *Cache, o StoreOptions) *Store {
+func openBench(b *testing.B, o StoreOptions) *Store {
 	b.Helper()
 	d, err := OpenDirectory(DirectoryConfig{Path: b.TempDir()})
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 )
@@ -76,12 +77,14 @@ func TestDiskFailures(t *testing.T) {
 	}
 	ends := map[string]func(*testing.T, *Store){
 		"close": func(t *testing.T, s *Store) {
+			t.Helper()
 			if err := s.Close(); !errors.Is(err, ErrBroken) {
 				t.Errorf("Close: %v, want ErrBroken", err)
 			}
 		},
 		"abandon": func(_ *testing.T, s *Store) { s.Abandon() },
 		"wipe": func(t *testing.T, s *Store) {
+			t.Helper()
 			must(t, s.Wipe())
 			wantStats(t, s, StoreStats{Position: -1})
 			put(t, s, "a", "2")
@@ -102,7 +105,7 @@ func TestDiskFailures(t *testing.T) {
 					must(t, s.Commit(1))
 					faulty.on.Store(true)
 					err := writeUntilBroken(t, s)
-					if !errors.Is(err, ErrBroken) || !(errors.Is(err, errDisk) || errors.Is(err, syscall.ENOSPC)) {
+					if !errors.Is(err, ErrBroken) || !errors.Is(err, errDisk) && !errors.Is(err, syscall.ENOSPC) {
 						t.Fatalf("%v: want ErrBroken with its cause", err)
 					}
 					wantBroken(t, s)
@@ -297,7 +300,8 @@ func TestFatalf(t *testing.T) {
 		f := newFuse()
 		returned := false
 		err := f.guard("read", func() error {
-			f.Fatalf("lower bound violation: %s", "a")
+			var logger pebble.Logger = f
+			logger.Fatalf("lower bound violation: %s", "a")
 			returned = true
 			return nil
 		})
@@ -311,7 +315,8 @@ func TestFatalf(t *testing.T) {
 		go func() {
 			returned := false
 			defer func() { done <- returned }()
-			f.Fatalf("L%d: already being compacted", 1)
+			var logger pebble.Logger = f
+			logger.Fatalf("L%d: already being compacted", 1)
 			returned = true
 		}()
 		if <-done {

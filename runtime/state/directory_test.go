@@ -117,16 +117,18 @@ func TestLockedByProcess(t *testing.T) {
 	must(t, err)
 	must(t, cmd.Start())
 	lines := bufio.NewScanner(stdout)
-	for lines.Scan() && lines.Text() != "locked" {
+	for lines.Scan() {
+		if lines.Text() == "locked" {
+			break
+		}
 	}
 	_, err = OpenDirectory(DirectoryConfig{Path: path})
-	var locked *LockedError
-	if !errors.As(err, &locked) {
+	if _, ok := errors.AsType[*LockedError](err); !ok {
 		t.Errorf("directory of another process: %v", err)
 	}
 	must(t, stdin.Close())
-	for lines.Scan() {
-	}
+	_, err = io.Copy(io.Discard, stdout)
+	must(t, err)
 	must(t, cmd.Wait())
 	must(t, openDisk(t, path, "").Close())
 }
@@ -223,9 +225,24 @@ func TestOpenFailureKeepsTheStore(t *testing.T) {
 func TestNames(t *testing.T) {
 	f := newFixture(t, vfs.NewMem())
 	for _, c := range []struct{ task, name string }{
-		{"", "s"}, {"0", "s"}, {"0_", "s"}, {"a_1", "s"}, {"../0_1", "s"}, {"0_1/..", "s"}, {"-1_0", "s"}, {"0_1\n", "s"},
-		{"0_1", ""}, {"0_1", "."}, {"0_1", ".."}, {"0_1", "../s"}, {"0_1", "a/b"}, {"0_1", `a\b`}, {"0_1", "a~1"}, {"0_1", "a b"},
-		{"0_1", strings.Repeat("s", 201)}, {"0_1", "s\x00"},
+		{"", "s"},
+		{"0", "s"},
+		{"0_", "s"},
+		{"a_1", "s"},
+		{"../0_1", "s"},
+		{"0_1/..", "s"},
+		{"-1_0", "s"},
+		{"0_1\n", "s"},
+		{"0_1", ""},
+		{"0_1", "."},
+		{"0_1", ".."},
+		{"0_1", "../s"},
+		{"0_1", "a/b"},
+		{"0_1", `a\b`},
+		{"0_1", "a~1"},
+		{"0_1", "a b"},
+		{"0_1", strings.Repeat("s", 201)},
+		{"0_1", "s\x00"},
 	} {
 		if s, err := f.dir.OpenStore(c.task, c.name, StoreOptions{}); err == nil {
 			t.Errorf("OpenStore(%q, %q) worked", c.task, c.name)

@@ -155,7 +155,7 @@ func (e *engine) meta() (meta, error) {
 }
 
 // get appends the value of a prefixed key to buf.
-func (e *engine) get(key, buf []byte) (value []byte, ok bool, err error) {
+func (e *engine) get(key, buf []byte) (_ []byte, ok bool, err error) {
 	err = e.fuse.guard("read", func() error {
 		v, closer, err := e.db.Get(key)
 		if errors.Is(err, pebble.ErrNotFound) {
@@ -164,10 +164,10 @@ func (e *engine) get(key, buf []byte) (value []byte, ok bool, err error) {
 		if err != nil {
 			return err
 		}
-		value, ok = append(buf, v...), true
+		buf, ok = append(buf, v...), true
 		return closer.Close()
 	})
-	return value, ok && err == nil, err
+	return buf, ok && err == nil, err
 }
 
 // getCell is get for a data key.

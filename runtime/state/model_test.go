@@ -29,7 +29,7 @@ func TestAgainstModel(t *testing.T) {
 			t.Parallel()
 			t.Logf("repeat with %s=%d", seedVariable, seed)
 			m := newModel(t, seed)
-			for m.step = range 1500 {
+			for m.step = range 1000 {
 				m.act()
 				m.compare()
 			}
@@ -58,6 +58,7 @@ type model struct {
 }
 
 func newModel(t *testing.T, seed uint64) *model {
+	t.Helper()
 	m := &model{t: t, rng: rand.New(rand.NewPCG(seed, 0)), mem: vfs.NewCrashableMem()}
 	m.f = newFixture(t, m.mem)
 	m.start()

@@ -1,0 +1,298 @@
+package soak
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"eostop/faults"
+	"eostop/faults/verify"
+	"eostop/runtime/journal"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// small is a configuration whose virtual minutes cost little: three instances of one thread, and a light load.
+func small(length time.Duration) Config {
+	cfg := Default()
+	cfg.Runtime.Threads, cfg.Cluster.Partitions = 1, 3
+	cfg.Runtime.CommitInterval = 250 * time.Millisecond
+	cfg.Load.Rate, cfg.Load.Duration, cfg.Load.Keys, cfg.Load.Seed = 40, length, 40, 1
+	cfg.Session.Memory = 1 << 20
+	return cfg
+}
+
+// cuts reads cuts as they are written on the command line.
+func cuts(t *testing.T, specs ...string) []CutSpec {
+	t.Helper()
+	list := make([]CutSpec, len(specs))
+	for i, spec := range specs {
+		var err error
+		if list[i], err = ParseCut(spec); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return list
+}
+
+// stage is a session in virtual time, as the script of a test sees it. The script runs in the test's goroutine, where
+// time.Sleep costs nothing.
+type stage struct {
+	*testing.T
+	s   *Session
+	own cutTracker // of the cuts that the script makes behind the session's back
+
+}
+
+// play runs a session from start to report. The script, if there is one, begins when the session has started, long before
+// its threads run. Violated promises of every scenario are reported here; what is special to one, the caller checks.
+func play(t *testing.T, cfg Config, script func(*stage)) *Report {
+	t.Helper()
+	var report *Report
+	synctest.Test(t, func(t *testing.T) {
+		deps := Deps{FS: vfs.NewMem()}
+		if os.Getenv("EOSTOP_TEST_LOG") != "" {
+			deps.Logger = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
+		}
+		s, err := New(cfg, nil, deps)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Start(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		watchdog := time.AfterFunc(cfg.Load.Duration+10*time.Minute, func() {
+			t.Error("the session does not end")
+			s.Stop(true)
+		})
+		if script != nil {
+			script(&stage{T: t, s: s})
+		}
+		report, err = s.Wait()
+		watchdog.Stop()
+		if err != nil {
+			t.Errorf("session: %v", err)
+		}
+		checkSurvival(t, &cfg, report)
+		if t.Failed() {
+			t.Logf("the journal:\n%s", story(s))
+		}
+		// What connections still owe to a healed network runs out before the bubble may end.
+		time.Sleep(3 * time.Minute)
+	})
+	return report
+}
+
+// story is the session's journal without what only repeats itself.
+func story(s *Session) string {
+	var b strings.Builder
+	var began time.Time
+	for _, e := range s.journal.Tail(journalEvents) {
+		if began.IsZero() {
+			began = e.At
+		}
+		if e.Kind == journal.KindTaskState || e.Kind == journal.KindRestore {
+			continue
+		}
+		fmt.Fprintf(&b, "%9.3f %-22s %s", e.At.Sub(began).Seconds(), cmp.Or(e.Thread, e.Instance), e.Text)
+		if e.Error != "" {
+			fmt.Fprintf(&b, " | %s", e.Error)
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+// checkSurvival checks what holds at the end of every scenario: everything was processed exactly once, every thread lives,
+// nothing was wiped, and no transaction hangs. Deaths are for the caller to judge, by the count of replaced threads.
+func checkSurvival(t *testing.T, cfg *Config, r *Report) {
+	t.Helper()
+	if r.Verdict != verify.Clean {
+		t.Errorf("verdict %q: %v", r.Verdict, r.Reasons)
+		for _, w := range r.Witnesses {
+			t.Logf("witness %+v", w)
+		}
+	}
+	if r.Records.In == 0 || r.Records.In != r.Records.Processed {
+		t.Errorf("%d records in, %d processed", r.Records.In, r.Records.Processed)
+	}
+	for name, n := range map[string]*int64{
+		"lost": r.Records.Lost, "duplicated": r.Records.Duplicated, "out of order": r.Records.OutOfOrder,
+		"digest mismatch": r.State.DigestMismatch, "transactions open at the end": r.Transactions.OpenAtEnd,
+	} {
+		if n == nil || *n != 0 {
+			t.Errorf("%s: %s, want 0", name, number(n))
+		}
+	}
+	if n := r.State.DigestChecked; n == nil || *n == 0 || r.State.Stores == nil || *n != *r.State.Stores {
+		t.Errorf("%s of %s stores compared with their changelog and the model", number(n), number(r.State.Stores))
+	}
+	if r.State.Wiped != 0 {
+		t.Errorf("%d stores wiped, want none", r.State.Wiped)
+	}
+	if want := cfg.Runtime.Instances * cfg.Runtime.Threads; r.Threads.Total != want || r.Threads.Alive != want {
+		t.Errorf("%d of %d threads alive, want %d", r.Threads.Alive, r.Threads.Total, want)
+	}
+	checkCuts(t, cfg, r.Cuts)
+}
+
+// checkCuts checks how soon instances recovered. A cut that another one of the same instance follows at once may not have
+// been measured; the last one of each instance must be.
+func checkCuts(t *testing.T, cfg *Config, all []ReportCut) {
+	t.Helper()
+	limit := (cfg.Runtime.SessionTimeout + 5*time.Second).Milliseconds()
+	for i, c := range all {
+		again := slices.ContainsFunc(all[i+1:], func(next ReportCut) bool { return next.Instance == c.Instance })
+		switch {
+		case c.RecoveredMS == nil && again:
+		case c.RecoveredMS == nil || *c.RecoveredMS > limit:
+			t.Errorf("%s: recovered after %s ms, want at most %d", cutName(c), number(c.RecoveredMS), limit)
+		}
+	}
+}
+
+func cutName(c ReportCut) string {
+	return fmt.Sprintf("cut of %s (%s) at %s ms for %s ms", c.Instance, c.Direction, number(c.StartMS), number(c.LengthMS))
+}
+
+func number(n *int64) string {
+	if n == nil {
+		return "unmeasured"
+	}
+	return fmt.Sprint(*n)
+}
+
+// wantTakeover checks that the others had everything of a cut instance within the session time-out and 3 s.
+func wantTakeover(t *testing.T, cfg *Config, c ReportCut) {
+	t.Helper()
+	if limit := (cfg.Runtime.SessionTimeout + 3*time.Second).Milliseconds(); !c.Expelled || c.TakeoverMS == nil || *c.TakeoverMS > limit {
+		t.Errorf("%s: expelled %v, taken over after %s ms, want at most %d", cutName(c), c.Expelled, number(c.TakeoverMS), limit)
+	}
+}
+
+// wantNoneExpelled checks that a cut passed without the group noticing.
+func wantNoneExpelled(t *testing.T, all []ReportCut) {
+	t.Helper()
+	for _, c := range all {
+		if c.Expelled || c.TakeoverMS != nil {
+			t.Errorf("%s: expelled, want it to stay a member", cutName(c))
+		}
+	}
+}
+
+// wantDeaths checks how many threads died and were replaced.
+func wantDeaths(t *testing.T, r *Report, n int) {
+	t.Helper()
+	if len(r.Threads.Died) != n || r.Threads.Replaced != n {
+		t.Errorf("%d threads died and %d were replaced, want %d: %+v", len(r.Threads.Died), r.Threads.Replaced, n, r.Threads.Died)
+	}
+}
+
+// wantCalm checks that not a single transaction failed.
+func wantCalm(t *testing.T, r *Report) {
+	t.Helper()
+	if x := r.Transactions; x.Aborted != 0 || x.Fenced != 0 || x.UnknownOutcome != 0 {
+		t.Errorf("%d transactions aborted, %d fenced, %d of unknown outcome, want none", x.Aborted, x.Fenced, x.UnknownOutcome)
+	}
+}
+
+// until waits until all threads have been RUNNING for a time.
+func (g *stage) until(elapsed time.Duration) {
+	for g.s.Snapshot().Elapsed < elapsed && g.s.Snapshot().Phase != PhaseStopped {
+		time.Sleep(observeEvery)
+	}
+}
+
+// member returns an instance with its link.
+func (g *stage) member(name string) *member { return g.s.member(name) }
+
+// newest returns the group's generation as the threads know it.
+func (g *stage) newest() int32 {
+	newest := int32(-1)
+	for _, i := range g.s.statuses() {
+		for _, t := range i.Threads {
+			newest = max(newest, t.Generation)
+		}
+	}
+	return newest
+}
+
+// keepsGeneration checks that no rebalance happens between two moments.
+func (g *stage) keepsGeneration(from, to time.Duration) {
+	g.Helper()
+	g.until(from)
+	before := g.newest()
+	g.until(to)
+	if after := g.newest(); before < 0 || after != before {
+		g.Errorf("the group went from generation %d to %d, want no rebalance", before, after)
+	}
+}
+
+// follow observes a cut that the script itself has made, heals it after its length, and checks that the instance recovers
+// in time. Unlike the session's own cuts it may begin in the middle of a request.
+func (g *stage) follow(instance string, d faults.Direction, length time.Duration) {
+	g.Helper()
+	link, start := g.member(instance).link, time.Now()
+	g.own.begin(instance, d.String(), start, g.s.statuses())
+	cut := g.own.cuts[len(g.own.cuts)-1]
+	limit := g.s.cfg.Runtime.SessionTimeout + 5*time.Second
+	for cut.Recovered < 0 && (cut.Healed.IsZero() || time.Since(cut.Healed) <= limit) {
+		time.Sleep(observeEvery)
+		if cut.Healed.IsZero() && time.Since(start) >= length {
+			link.Heal()
+			g.own.heal(instance, time.Now())
+		}
+		g.own.observe(time.Now(), g.s.statuses())
+	}
+	if cut.Recovered < 0 {
+		g.Errorf("cut of %s (%s) for %v: not recovered %v after the heal", instance, d, length, limit)
+	}
+}
+
+// cutAt cuts an instance off in the middle of the n-th request of a kind from now on that the predicate recognises: the broker has
+// it, and has not answered. The script goes on once that has happened; it has to follow the cut. It reports false if the request
+// does not come.
+func (g *stage) cutAt(instance string, d faults.Direction, key kmsg.Key, nth int64, of func(kmsg.Request) bool) bool {
+	g.Helper()
+	link, seen, reached := g.member(instance).link, int64(0), make(chan struct{})
+	err := g.s.cluster.embedded.Observe(key.Int16(), func(req kmsg.Request) {
+		if !of(req) {
+			return
+		}
+		if seen++; seen == nth {
+			link.Cut(d)
+			close(reached)
+		}
+	})
+	if err != nil {
+		g.Error(err)
+	}
+	select {
+	case <-reached:
+		return true
+	case <-time.After(time.Minute):
+		g.Errorf("less than %d requests %s came in a minute", nth, key.Name())
+		return false
+	}
+}
+
+// plan reads faults as they are written on the command line.
+func plan(t *testing.T, specs ...string) []FaultSpec {
+	t.Helper()
+	list := make([]FaultSpec, len(specs))
+	for i, spec := range specs {
+		var err error
+		if list[i], err = ParseFault(spec); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return list
+}

@@ -1,0 +1,342 @@
+package runtime
+
+import (
+	"errors"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"eostop/runtime/topology"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+func testBalancer(t *testing.T) *groupBalancer {
+	t.Helper()
+	return &groupBalancer{member: newTestThread(t, twoStepTopology(t, 0, nil), nil).member}
+}
+
+// joined is a member as the coordinator hands it to the leader.
+func joined(id string, generation int32, sub subscription) kmsg.JoinGroupResponseMember {
+	meta := kmsg.NewConsumerMemberMetadata()
+	meta.Version, meta.Generation, meta.UserData = 3, generation, encodeUserData(sub)
+	m := kmsg.NewJoinGroupResponseMember()
+	m.MemberID, m.ProtocolMetadata = id, meta.AppendTo(nil)
+	return m
+}
+
+func TestJoinGroupMetadata(t *testing.T) {
+	b := testBalancer(t)
+	b.member.own([]TaskID{{0, 1}, {1, 2}})
+	b.member.nonce.Store(5)
+	var meta kmsg.ConsumerMemberMetadata
+	if err := meta.ReadFrom(b.JoinGroupMetadata([]string{"in", "side"}, nil, 7)); err != nil {
+		t.Fatal(err)
+	}
+	sub, err := decodeSubscription(meta.UserData)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inst := b.member.thread.instance
+	want := subscription{
+		Version: userDataVersion, ProcessID: inst.directory.ProcessID(), Thread: "i1-StreamThread-1",
+		TransactionalID: "app-" + inst.directory.ProcessID() + "-1", Tasks: []TaskID{{0, 1}, {1, 2}}, Nonce: 5,
+	}
+	if meta.Generation != 7 || !slices.Equal(meta.Topics, []string{"in", "side"}) || !reflect.DeepEqual(sub, want) {
+		t.Errorf("got generation %d, topics %v, %+v; want %+v", meta.Generation, meta.Topics, sub, want)
+	}
+	if b.ProtocolName() != "stream" || !b.IsCooperative() {
+		t.Error("want the cooperative protocol \"stream\"")
+	}
+}
+
+// TestJoinGroupMetadataNamesStoredTasks: the leader learns what is on the disk of a member's process.
+func TestJoinGroupMetadataNamesStoredTasks(t *testing.T) {
+	b := testBalancer(t)
+	newTestTask(t, b.member.thread)
+	var meta kmsg.ConsumerMemberMetadata
+	if err := meta.ReadFrom(b.JoinGroupMetadata(nil, nil, -1)); err != nil {
+		t.Fatal(err)
+	}
+	sub, err := decodeSubscription(meta.UserData)
+	if err != nil || !maps.Equal(sub.Stored, map[string]int64{"1_2": 1}) {
+		t.Errorf("got %v, %v, want task 1_2", sub.Stored, err)
+	}
+}
+
+func TestMemberBalancerClaims(t *testing.T) {
+	one, two, three := TaskID{0, 1}, TaskID{0, 2}, TaskID{0, 3}
+	tests := []struct {
+		name    string
+		members []kmsg.JoinGroupResponseMember
+		want    map[string][]TaskID
+	}{
+		{
+			"the newest generation counts",
+			[]kmsg.JoinGroupResponseMember{
+				joined("a", 7, subscription{Version: 1, Tasks: []TaskID{one}}),
+				joined("b", 6, subscription{Version: 1, Tasks: []TaskID{one, two}}),
+				joined("c", 7, subscription{Version: 1, Tasks: []TaskID{three}}),
+				joined("d", -1, subscription{Version: 1}),
+			},
+			map[string][]TaskID{"a": {one}, "b": nil, "c": {three}, "d": nil},
+		},
+		{
+			"a generation without claims outdates nobody",
+			[]kmsg.JoinGroupResponseMember{
+				joined("a", 9, subscription{Version: 1}),
+				joined("b", 6, subscription{Version: 1, Tasks: []TaskID{one}}),
+			},
+			map[string][]TaskID{"a": nil, "b": {one}},
+		},
+		{
+			"claims without a generation are outdated by any other",
+			[]kmsg.JoinGroupResponseMember{
+				joined("a", -1, subscription{Version: 1, Tasks: []TaskID{one}}),
+				joined("b", 0, subscription{Version: 1, Tasks: []TaskID{two}}),
+			},
+			map[string][]TaskID{"a": nil, "b": {two}},
+		},
+		{"nobody claims anything", []kmsg.JoinGroupResponseMember{joined("a", -1, subscription{Version: 1})}, map[string][]TaskID{"a": nil}},
+	}
+	for _, test := range tests {
+		b := testBalancer(t)
+		got, topics, err := b.MemberBalancer(test.members)
+		if err != nil {
+			t.Fatalf("%s: %v", test.name, err)
+		}
+		owned := map[string][]TaskID{}
+		for _, m := range got.(*balance).members {
+			owned[m.member] = m.owned
+		}
+		if !reflect.DeepEqual(owned, test.want) {
+			t.Errorf("%s: got %v, want %v", test.name, owned, test.want)
+		}
+		if names := slices.Sorted(maps.Keys(topics)); !slices.Equal(names, []string{"in", "side"}) {
+			t.Errorf("%s: topics %v, want the external sources", test.name, names)
+		}
+	}
+}
+
+func TestMemberBalancerReadsSubscriptions(t *testing.T) {
+	b := testBalancer(t)
+	got, _, err := b.MemberBalancer([]kmsg.JoinGroupResponseMember{
+		joined("a", 3, subscription{
+			Version: 1, ProcessID: "p1", Thread: "i1-StreamThread-1", TransactionalID: "app-p1-1", Stored: map[string]int64{"0_1": 1, "nonsense": 1},
+		}),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := got.(*balance).members[0]
+	if m.member != "a" || m.process != "p1" || m.thread != "i1-StreamThread-1" || !maps.Equal(m.stored, map[TaskID]bool{{0, 1}: true}) {
+		t.Errorf("got %+v", m)
+	}
+}
+
+func TestMemberBalancerRefuses(t *testing.T) {
+	b := testBalancer(t)
+	broken := joined("b", 1, subscription{Version: 1})
+	broken.ProtocolMetadata = []byte{0}
+	for _, members := range [][]kmsg.JoinGroupResponseMember{
+		{joined("b", 1, subscription{})},
+		{broken},
+	} {
+		if _, _, err := b.MemberBalancer(members); err == nil || !strings.HasPrefix(err.Error(), "member b: ") {
+			t.Errorf("got %v, want an error that names the member", err)
+		}
+	}
+}
+
+func TestEncodeAndParseAssignment(t *testing.T) {
+	b := testBalancer(t)
+	bal := &balance{member: b.member, members: []assignee{{member: "a"}, {member: "b"}}}
+	common := assignment{
+		Version: userDataVersion, Partitions: map[string]int32{"in": 2, "side": 3, "app-mid": 3}, TransactionalIDs: []string{"app-p1-1"},
+	}
+	out := bal.encode(common, map[string][]TaskID{"a": {{0, 0}, {0, 2}, {1, 1}}}).IntoSyncAssignment()
+	if len(out) != 2 || out[0].MemberID != "a" || out[1].MemberID != "b" {
+		t.Fatalf("got %+v, want both members", out)
+	}
+	var meta kmsg.ConsumerMemberAssignment
+	if err := meta.ReadFrom(out[0].MemberAssignment); err != nil {
+		t.Fatal(err)
+	}
+	var topics []string
+	partitions := map[string][]int32{}
+	for _, topic := range meta.Topics {
+		topics = append(topics, topic.Topic)
+		partitions[topic.Topic] = topic.Partitions
+	}
+	if !slices.IsSorted(topics) {
+		t.Errorf("the topics are not sorted: %v", topics)
+	}
+	// Topic "in" has no partition 2.
+	if want := map[string][]int32{"in": {0}, "side": {0, 2}, "app-mid": {1}}; !reflect.DeepEqual(partitions, want) {
+		t.Errorf("got %v, want %v", partitions, want)
+	}
+
+	fetched, err := b.ParseSyncAssignment(out[0].MemberAssignment)
+	if err != nil || len(fetched) != 0 {
+		t.Errorf("got %v, %v; the client must not be told of partitions", fetched, err)
+	}
+	want := common
+	want.Tasks = []TaskID{{0, 0}, {0, 2}, {1, 1}}
+	if got := b.member.latest.Load(); !reflect.DeepEqual(*got, want) {
+		t.Errorf("got %+v, want %+v", *got, want)
+	}
+	if _, err := b.ParseSyncAssignment(out[1].MemberAssignment); err != nil {
+		t.Error(err)
+	}
+	if got := b.member.latest.Load(); len(got.Tasks) != 0 || !slices.Equal(got.TransactionalIDs, want.TransactionalIDs) {
+		t.Errorf("got %+v, want no tasks, and the ids of all", *got)
+	}
+	if common.Tasks != nil {
+		t.Error("what is common was changed")
+	}
+}
+
+func TestParseSyncAssignmentRefuses(t *testing.T) {
+	b := testBalancer(t)
+	before := &assignment{Version: 1}
+	b.member.latest.Store(before)
+	for _, userData := range []string{"x", `{"v":0}`} {
+		meta := kmsg.NewConsumerMemberAssignment()
+		meta.UserData = []byte(userData)
+		if _, err := b.ParseSyncAssignment(meta.AppendTo(nil)); err == nil {
+			t.Errorf("%q: no error", userData)
+		}
+	}
+	if _, err := b.ParseSyncAssignment([]byte{0}); err == nil {
+		t.Error("half an assignment: no error")
+	}
+	if b.member.latest.Load() != before {
+		t.Error("a bad assignment has replaced the last good one")
+	}
+}
+
+// TestAssignmentErrorReachesEveryMember: a missing topic is not retried, every member is told.
+func TestAssignmentErrorReachesEveryMember(t *testing.T) {
+	b := testBalancer(t)
+	bal := &balance{member: b.member, members: []assignee{{member: "a"}, {member: "b"}}}
+	plan, err := bal.BalanceOrError(map[string]int32{"in": 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, to := range plan.IntoSyncAssignment() {
+		if _, err := b.ParseSyncAssignment(to.MemberAssignment); err != nil {
+			t.Fatal(err)
+		}
+		if got := b.member.latest.Load(); !strings.Contains(got.Error, "side") || len(got.Tasks) != 0 {
+			t.Errorf("%s: got %+v, want an error about topic side", to.MemberID, *got)
+		}
+	}
+}
+
+func TestProgramNames(t *testing.T) {
+	p := newProgram(twoStepTopology(t, 0, nil), "app")
+	if got := p.externalTopics(); !slices.Equal(got, []string{"in", "side"}) {
+		t.Errorf("external topics %v", got)
+	}
+	for logical, want := range map[string]string{"in": "in", "mid": "app-mid", "elsewhere": "elsewhere"} {
+		if got := p.topic(logical); got != want {
+			t.Errorf("%s: got %s, want %s", logical, got, want)
+		}
+	}
+	if p.internal("in") || !p.internal("mid") {
+		t.Error("only mid is internal")
+	}
+	if got := changelogTopic("app", "KSTREAM-AGGREGATE-STATE-STORE-0000000007"); got != "app-KSTREAM-AGGREGATE-STATE-STORE-0000000007-changelog" {
+		t.Errorf("changelog %s", got)
+	}
+}
+
+func TestProgramTasks(t *testing.T) {
+	p := newProgram(twoStepTopology(t, 0, nil), "app")
+	got := p.tasks(map[string]int32{"in": 1, "side": 2, "app-mid": 3})
+	if want := []TaskID{{0, 0}, {0, 1}, {1, 0}, {1, 1}, {1, 2}}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	if got := p.tasks(nil); len(got) != 0 {
+		t.Errorf("got %v without topics", got)
+	}
+}
+
+func TestRepartitionPartitions(t *testing.T) {
+	tests := []struct {
+		name     string
+		wanted   int32
+		external map[string]int32
+		want     map[string]int32
+	}{
+		{"derived from the largest source", 0, map[string]int32{"in": 2, "side": 5}, map[string]int32{"in": 2, "side": 5, "app-mid": 5}},
+		{"wanted", 7, map[string]int32{"in": 2, "side": 5}, map[string]int32{"in": 2, "side": 5, "app-mid": 7}},
+		{"other topics do not matter", 0, map[string]int32{"in": 1, "side": 1, "app-mid": 9, "x": 4}, map[string]int32{"in": 1, "side": 1, "app-mid": 1}},
+	}
+	for _, test := range tests {
+		got, err := newProgram(twoStepTopology(t, test.wanted, nil), "app").repartitionPartitions(test.external)
+		if err != nil || !maps.Equal(got, test.want) {
+			t.Errorf("%s: got %v, %v, want %v", test.name, got, err, test.want)
+		}
+	}
+}
+
+// TestRepartitionPartitionsChain: a count travels through several repartition topics.
+func TestRepartitionPartitionsChain(t *testing.T) {
+	b := topology.NewBuilder()
+	raw := topology.Bytes{}
+	// The last hop is added first, so that one pass over the sub-topologies is not enough.
+	topology.AddSource(b, "s3", raw, raw, "c")
+	topology.AddSink(b, "k3", "out", raw, raw, "s3")
+	topology.AddSource(b, "s2", raw, raw, "b")
+	topology.AddSink(b, "k2", "c", raw, raw, "s2")
+	topology.AddSource(b, "s1", raw, raw, "in")
+	topology.AddSink(b, "k1", "b", raw, raw, "s1")
+	b.AddRepartitionTopic(topology.RepartitionTopic{Name: "b"})
+	b.AddRepartitionTopic(topology.RepartitionTopic{Name: "c"})
+	top, err := b.Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := newProgram(top, "app").repartitionPartitions(map[string]int32{"in": 4})
+	if want := map[string]int32{"in": 4, "app-b": 4, "app-c": 4}; err != nil || !maps.Equal(got, want) {
+		t.Errorf("got %v, %v, want %v", got, err, want)
+	}
+}
+
+// TestRepartitionLoopHasNoCount: topics that only feed each other have no number of partitions to derive.
+func TestRepartitionLoopHasNoCount(t *testing.T) {
+	b := topology.NewBuilder()
+	raw := topology.Bytes{}
+	topology.AddSource(b, "s0", raw, raw, "in")
+	topology.AddSink(b, "k0", "out", raw, raw, "s0")
+	topology.AddSource(b, "s1", raw, raw, "loop")
+	topology.AddSink(b, "k1", "loop", raw, raw, "s1")
+	b.AddRepartitionTopic(topology.RepartitionTopic{Name: "loop"})
+	top, err := b.Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = newProgram(top, "app").repartitionPartitions(map[string]int32{"in": 4})
+	var unusable *topicError
+	if !asTopicError(err, &unusable) || !strings.Contains(err.Error(), "app-loop") {
+		t.Errorf("got %v, want a topic error that names the topic", err)
+	}
+}
+
+func TestMissingSourceTopic(t *testing.T) {
+	p := newProgram(twoStepTopology(t, 0, nil), "app")
+	for _, external := range []map[string]int32{nil, {"in": 3}, {"in": 3, "side": 0}} {
+		// No admin is needed: the error comes before anything is asked.
+		_, err := p.ensureTopics(t.Context(), nil, new(validConfig()), external)
+		var unusable *topicError
+		if !asTopicError(err, &unusable) || !strings.Contains(err.Error(), "does not exist; create it first") {
+			t.Errorf("%v: got %v, want a topic error", external, err)
+		}
+	}
+	if asTopicError(errors.New("x"), new(*topicError)) {
+		t.Error("any error is a topic error")
+	}
+}

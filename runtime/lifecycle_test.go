@@ -1,0 +1,225 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"eostop/runtime/state"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/twmb/franz-go/pkg/kerr"
+)
+
+// TestStartOnlyOnce: a second set of threads would fence the first one by its transactional ids.
+func TestStartOnlyOnce(t *testing.T) {
+	for _, from := range []InstanceState{
+		InstanceRebalancing, InstanceRunning, InstancePendingShutdown, InstanceNotRunning, InstancePendingError, InstanceError,
+	} {
+		inst := newTestInstance(t, twoStepTopology(t, 0, nil), func(c *Config) { c.StreamThreads = 1 })
+		inst.state = newStateMachine("Stream-client i1", from, instanceTransitions, nil)
+		err := inst.Start(t.Context())
+		if err == nil {
+			t.Errorf("%s: started again", from)
+		}
+		if inst.cancel != nil { // what was started by mistake must end with the test
+			inst.cancel()
+			inst.wg.Wait()
+			inst.admin.client.Close()
+		}
+	}
+}
+
+// TestCloseAfterFailedStart: an address that no client accepts makes Start fail; Close still has to unlock the state directory.
+func TestCloseAfterFailedStart(t *testing.T) {
+	mem := vfs.NewMem()
+	inst, err := New(validConfig(), twoStepTopology(t, 0, nil), Env{Brokers: []string{"host:port:port"}, FS: mem})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := inst.Start(t.Context()); err == nil {
+		t.Fatal("started with an address that is none")
+	}
+	func() {
+		defer func() {
+			if r := recover(); r != nil {
+				t.Errorf("Close panicked: %v", r)
+				inst.cache.Close()
+				if err := inst.directory.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+		}()
+		if err := inst.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}()
+	directory, err := state.OpenDirectory(state.DirectoryConfig{Path: "/state", FS: mem})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := directory.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestFailedRestartOfRestoreStartsNothing: when a changelog reader has lost its place and the brokers cannot be asked for the bounds, the
+// task must not be taken for restored.
+func TestFailedRestartOfRestoreStartsNothing(t *testing.T) {
+	thread := newTestThread(t, twoStepTopology(t, 0, nil), nil)
+	task := newTestTask(t, thread)
+	s := task.stores[0]
+	if err := task.to(TaskRestoring); err != nil {
+		t.Fatal(err)
+	}
+	s.restore = &restoration{next: 10, end: 1000, started: time.Now(), index: map[string]int{}}
+	thread.restoring[s.changelog] = s
+	err := thread.fetchFailed(s.changelog, kerr.OffsetOutOfRange)
+	if class, _ := Classify(err); err != nil && class != Retriable {
+		return // the thread gives everything up, and each task begins anew
+	}
+	if task.is(TaskRestoring) && task.restored() {
+		t.Errorf("990 changelog records are missing, and the task is about to run; the error was %v", err)
+	}
+}
+
+// TestInUseStoreBlocksItsTaskOnly: another thread of the process may still hold a store, for long if it is stalled. The other
+// tasks of this thread must not wait for it.
+func TestInUseStoreBlocksItsTaskOnly(t *testing.T) {
+	thread := newTestThread(t, twoStepTopology(t, 0, nil), nil)
+	thread.producer = new(streamsProducer)
+	thread.partitions = map[string]int32{"app-mid": 3}
+	held, err := thread.instance.directory.OpenStore("1_0", "counts", state.StoreOptions{Cache: thread.instance.cache})
+	if err != nil {
+		t.Fatal(err)
+	}
+	thread.wanted = []TaskID{{1, 0}, {1, 1}}
+	err = thread.prepare(thread.ctx)
+	if class, _ := Classify(err); class != Retriable {
+		t.Errorf("got %v, want to try again", err)
+	}
+	if thread.tasks[TaskID{1, 1}] == nil {
+		t.Error("task 1_1 waits for the store of task 1_0")
+	}
+	if err := errors.Join(held.Close(), thread.closeTasks(false)); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestPurgeOfChangelogsAlone: switching the purge of repartition topics off must leave the one of changelogs on.
+func TestPurgeOfChangelogsAlone(t *testing.T) {
+	thread := newTestThread(t, twoStepTopology(t, 0, nil), func(c *Config) {
+		c.CompactChangelogs, c.ChangelogRewriteInterval, c.RepartitionPurgeInterval = false, time.Minute, 0
+	})
+	thread.maybePurge(thread.ctx)
+	if thread.purge.due.IsZero() {
+		t.Error("changelogs are never looked at")
+	}
+}
+
+func TestPurgeable(t *testing.T) {
+	thread := newTestThread(t, twoStepTopology(t, 0, nil), nil)
+	task := newTestTask(t, thread)
+	in, s := task.inputs[0], task.stores[0]
+	in.position, s.rewrite.trim = 40, 7
+	if got := thread.purgeable(); len(got) != 0 {
+		t.Errorf("a task that does not run: %v", got)
+	}
+	for _, next := range []TaskState{TaskRestoring, TaskRunning} {
+		if err := task.to(next); err != nil {
+			t.Fatal(err)
+		}
+	}
+	task.commitNeeded = true
+	if got := thread.purgeable(); len(got) != 0 {
+		t.Errorf("a position that is not committed: %v", got)
+	}
+	task.commitNeeded = false
+	got := thread.purgeable()
+	if len(got) != 2 || got[in.topicPartition] != 40 || got[s.changelog] != 7 {
+		t.Errorf("got %v, want the input below 40 and the changelog below 7", got)
+	}
+	if got := thread.purgeable(); len(got) != 1 {
+		t.Errorf("got %v, want each trim once", got)
+	}
+	in.external = true
+	if got := thread.purgeable(); len(got) != 0 {
+		t.Errorf("got %v; topics of others are not ours to delete from", got)
+	}
+}
+
+// TestMigrationsInARow: the twentieth migration without a commit between is fatal.
+func TestMigrationsInARow(t *testing.T) {
+	thread := newTestThread(t, twoStepTopology(t, 0, nil), nil)
+	thread.ctx = context.Background()
+	for n := 1; n < thread.instance.cfg.MaxMigrations; n++ {
+		if err := thread.handle(kerr.ProducerFenced); err != nil {
+			t.Fatalf("migration %d: %v", n, err)
+		}
+	}
+	err := thread.handle(kerr.ProducerFenced)
+	if !errors.Is(err, errTooManyMigrations) || !errors.Is(err, kerr.ProducerFenced) {
+		t.Errorf("migration %d: got %v, want it to be fatal and to name the cause", thread.instance.cfg.MaxMigrations, err)
+	}
+}
+
+func TestHandleByClass(t *testing.T) {
+	thread := newTestThread(t, twoStepTopology(t, 0, nil), nil)
+	if err := thread.handle(errors.New("anything")); err != nil {
+		t.Errorf("a thread that is told to stop has died of %v", err)
+	}
+	thread.ctx = context.Background()
+	if err := thread.handle(nil); err != nil {
+		t.Error(err)
+	}
+	if err := thread.handle(state.ErrInUse); err != nil || thread.retries != 1 || !thread.retryAt.After(time.Now().Add(-time.Second)) {
+		t.Errorf("retriable: %v, %d retries", err, thread.retries)
+	}
+	if err := thread.handle(&transactionError{"commit transaction", ErrUnknownOutcome}); err != nil {
+		t.Errorf("unknown outcome: %v", err)
+	}
+	if err := thread.handle(&transactionError{"send to out-0", kerr.InvalidProducerEpoch}); err != nil {
+		t.Errorf("fenced: %v", err)
+	}
+	status := thread.Status()
+	if status.UnknownOutcome != 1 || status.Corrupted != 1 || status.Migrated != 1 || status.Fenced != 1 || status.Aborted != 0 {
+		t.Errorf("counted %+v", status)
+	}
+	boom := errors.New("boom")
+	if err := thread.handle(boom); !errors.Is(err, boom) {
+		t.Errorf("got %v, want the fatal error", err)
+	}
+}
+
+// TestStaleClaimAfterExpulsion: a member that was expelled in a join learns it only from its new id, so it still claims its old tasks, and by its
+// second join even with the present generation. The member that got the tasks since must keep them.
+func TestStaleClaimAfterExpulsion(t *testing.T) {
+	thread := newTestThread(t, twoStepTopology(t, 0, nil), nil)
+	m := thread.member
+	m.own([]TaskID{{0, 1}})
+	thread.tasks = map[TaskID]*streamTask{}
+	thread.identity = groupIdentity{"m-old", 3}
+	if err := thread.setState(ThreadStarting); err != nil {
+		t.Fatal(err)
+	}
+	if err := thread.onLost("test", "expelled"); err != nil {
+		t.Fatal(err)
+	}
+	if got := *m.owned.Load(); len(got) != 0 {
+		t.Errorf("after it was lost the member claims %v", got)
+	}
+}
+
+// TestReplacementRaceWithClose: a thread that dies while the instance closes must not leave a successor that nobody stops.
+func TestReplacementRaceWithClose(t *testing.T) {
+	inst := newTestInstance(t, twoStepTopology(t, 0, nil), nil)
+	inst.state = newStateMachine("Stream-client i1", InstancePendingShutdown, instanceTransitions, nil)
+	dead := newThread(t.Context(), inst, 1)
+	inst.threads = []*StreamThread{dead}
+	inst.onThreadDeath(dead, errors.New("boom"))
+	deaths, replaced := inst.Deaths()
+	if len(deaths) != 1 || deaths[0].Replaced || replaced != 0 || inst.threads[0] != dead {
+		t.Errorf("got %+v, %d replaced", deaths, replaced)
+	}
+}

@@ -1,0 +1,230 @@
+package runtime
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"math"
+	"reflect"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+func TestSubscriptionRoundTrip(t *testing.T) {
+	for _, want := range []subscription{
+		{Version: userDataVersion},
+		{
+			Version: userDataVersion, ProcessID: "2d0e", Thread: "i1-StreamThread-2", TransactionalID: "app-2d0e-2",
+			Tasks: []TaskID{{0, 0}, {3, 12}}, Stored: map[string]int64{"0_0": 1, "3_12": 1}, Nonce: math.MaxUint32,
+		},
+	} {
+		got, err := decodeSubscription(encodeUserData(want))
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("got %+v, %v, want %+v", got, err, want)
+		}
+	}
+}
+
+func TestAssignmentRoundTrip(t *testing.T) {
+	for _, want := range []assignment{
+		{Version: userDataVersion},
+		{Version: userDataVersion, Error: "source topic input does not exist; create it first"},
+		{
+			Version: userDataVersion, Tasks: []TaskID{{0, 0}, {3, 12}}, Partitions: map[string]int32{"input": 9, "app-by-key-repartition": 9},
+			TransactionalIDs: []string{"app-2d0e-1", "app-2d0e-2"}, Fenced: []string{"app-77aa-1"},
+		},
+	} {
+		got, err := decodeAssignment(encodeUserData(want))
+		if err != nil || !reflect.DeepEqual(*got, want) {
+			t.Errorf("got %+v, %v, want %+v", got, err, want)
+		}
+	}
+}
+
+// TestUserDataBytes: members of different builds meet in one group, so the names of the fields are a contract.
+func TestUserDataBytes(t *testing.T) {
+	tests := []struct {
+		v    any
+		want string
+	}{
+		{
+			subscription{Version: 1, ProcessID: "p", Thread: "t", TransactionalID: "x", Tasks: []TaskID{{0, 3}}, Stored: map[string]int64{"0_3": 1}, Nonce: 2},
+			`{"v":1,"process":"p","thread":"t","txn":"x","tasks":["0_3"],"stored":{"0_3":1},"nonce":2}`,
+		},
+		{
+			assignment{Version: 1, Tasks: []TaskID{{0, 3}}, Partitions: map[string]int32{"in": 9}, TransactionalIDs: []string{"x"}, Fenced: []string{"y"}, Error: "e"},
+			`{"v":1,"tasks":["0_3"],"partitions":{"in":9},"txns":["x"],"fenced":["y"],"error":"e"}`,
+		},
+	}
+	for _, test := range tests {
+		if got := string(encodeUserData(test.v)); got != test.want {
+			t.Errorf("got %s, want %s", got, test.want)
+		}
+	}
+}
+
+// TestUserDataOfTheFuture: what a newer member adds is skipped.
+func TestUserDataOfTheFuture(t *testing.T) {
+	sub, err := decodeSubscription([]byte(`{"v":7,"process":"p","tasks":["0_3"],"colour":"red"}`))
+	if err != nil || sub.ProcessID != "p" || len(sub.Tasks) != 1 {
+		t.Errorf("got %+v, %v", sub, err)
+	}
+	a, err := decodeAssignment([]byte(`{"v":7,"tasks":["0_3"],"colour":"red"}`))
+	if err != nil || len(a.Tasks) != 1 {
+		t.Errorf("got %+v, %v", a, err)
+	}
+}
+
+func TestDecodeSubscriptionRefuses(t *testing.T) {
+	for _, bad := range []string{
+		"", "x", "{", "[]", "7", `"text"`, "{}", `{"v":0}`, `{"v":-1}`, `{"v":"1"}`, `{"v":1,"tasks":["0-3"]}`, `{"v":1,"tasks":["0_"]}`,
+		`{"v":1,"tasks":[7]}`, `{"v":1,"stored":{"0_3":"x"}}`, `{"v":1,"nonce":-1}`, `{"v":1,"nonce":4294967296}`, "\x00\x01",
+	} {
+		if sub, err := decodeSubscription([]byte(bad)); err == nil || !strings.HasPrefix(err.Error(), "subscription: ") {
+			t.Errorf("%q: got %+v, %v, want an error that says what it is about", bad, sub, err)
+		}
+	}
+}
+
+func TestDecodeAssignmentRefuses(t *testing.T) {
+	for _, bad := range []string{
+		"x", "{", "[]", "7", "{}", `{"v":0}`, `{"v":-1}`, `{"tasks":["0_3"]}`, `{"v":1,"tasks":["0_3_4"]}`, `{"v":1,"tasks":["-1_3"]}`,
+		`{"v":1,"partitions":{"in":99999999999}}`, "\x00",
+	} {
+		if a, err := decodeAssignment([]byte(bad)); err == nil || !strings.HasPrefix(err.Error(), "assignment: ") {
+			t.Errorf("%q: got %+v, %v, want an error that says what it is about", bad, a, err)
+		}
+	}
+}
+
+// TestDecodeEmptyAssignment: a member that the leader did not know is sent no bytes at all.
+func TestDecodeEmptyAssignment(t *testing.T) {
+	for _, empty := range [][]byte{nil, {}} {
+		if a, err := decodeAssignment(empty); err != nil || a == nil || len(a.Tasks) != 0 {
+			t.Errorf("got %+v, %v, want no tasks", a, err)
+		}
+	}
+}
+
+func FuzzDecodeSubscription(f *testing.F) {
+	f.Add(encodeUserData(subscription{Version: 1, Tasks: []TaskID{{0, 3}}, Stored: map[string]int64{"0_3": 1}}))
+	f.Add([]byte(`{"v":1,"tasks":["999999999_999999999"],"nonce":4294967295}`))
+	f.Add([]byte(`{"v":0}`))
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		sub, err := decodeSubscription(data)
+		if err != nil {
+			return
+		}
+		again, err := decodeSubscription(encodeUserData(sub))
+		if err != nil || string(encodeUserData(again)) != string(encodeUserData(sub)) {
+			t.Errorf("%q: %+v became %+v, %v", data, sub, again, err)
+		}
+		storedTasks(sub)
+	})
+}
+
+func FuzzDecodeAssignment(f *testing.F) {
+	f.Add(encodeUserData(assignment{Version: 1, Tasks: []TaskID{{0, 3}}, Partitions: map[string]int32{"in": 9}, Fenced: []string{"x"}}))
+	f.Add([]byte(`{"v":1,"error":"no topic"}`))
+	f.Add([]byte(`{"v":1,"tasks":null}`))
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		a, err := decodeAssignment(data)
+		if err != nil {
+			return
+		}
+		if len(data) > 0 && a.Version < 1 {
+			t.Errorf("%q: version %d was let through", data, a.Version)
+		}
+		again, err := decodeAssignment(encodeUserData(a))
+		if len(data) > 0 && (err != nil || string(encodeUserData(again)) != string(encodeUserData(a))) {
+			t.Errorf("%q: %+v became %+v, %v", data, a, again, err)
+		}
+	})
+}
+
+func TestTaskIDText(t *testing.T) {
+	for _, id := range []TaskID{{0, 0}, {0, 3}, {12, 340}, {math.MaxInt32, math.MaxInt32}} {
+		b, err := json.Marshal(id)
+		var got TaskID
+		if err != nil || json.Unmarshal(b, &got) != nil || got != id || string(b) != `"`+id.String()+`"` {
+			t.Errorf("%s: got %s, %v", b, got, err)
+		}
+	}
+	for _, bad := range []string{"", "_", "0", "0_", "_0", "0_0_0", "-1_0", "0_-1", "+1_0", "a_b", "0 _1", "2147483648_0", "0_2147483648", "name__0_3"} {
+		if id, err := ParseTaskID(bad); err == nil {
+			t.Errorf("%q: got %s, want an error", bad, id)
+		}
+	}
+}
+
+func TestTaskIDOrder(t *testing.T) {
+	ordered := []TaskID{{0, 0}, {0, 2}, {0, 10}, {1, 0}, {2, 1}, {10, 0}}
+	for i, a := range ordered {
+		for j, b := range ordered {
+			if got := compareTaskIDs(a, b); (got < 0) != (i < j) || (got > 0) != (i > j) {
+				t.Errorf("%s against %s: %d", a, b, got)
+			}
+		}
+	}
+}
+
+// TestOffsetMetadataBytes compares with what Kafka Streams writes: magic 2, eight bytes of time, a count of four bytes.
+func TestOffsetMetadataBytes(t *testing.T) {
+	for partitionTime, want := range map[int64]string{
+		0:                 "AgAAAAAAAAAAAAAAAA==",
+		-1:                "Av//////////AAAAAA==",
+		1_700_000_000_000: "AgAAAYvP5WgAAAAAAA==",
+	} {
+		if got := encodeOffsetMetadata(partitionTime); got != want {
+			t.Errorf("%d: got %s, want %s", partitionTime, got, want)
+		}
+	}
+}
+
+func TestOffsetMetadataRoundTrip(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		want := rapid.Int64().Draw(t, "partition time")
+		if got := decodeOffsetMetadata(encodeOffsetMetadata(want)); got != want {
+			t.Fatalf("got %d, want %d", got, want)
+		}
+	})
+}
+
+func TestDecodeOffsetMetadata(t *testing.T) {
+	raw := func(b ...byte) string { return base64.StdEncoding.EncodeToString(b) }
+	tests := []struct {
+		text string
+		want int64
+	}{
+		{raw(1, 0, 0, 0, 0, 0, 0, 0, 42), 42},                                                      // 2.4
+		{raw(2, 0, 0, 0, 0, 0, 0, 0, 42, 0, 0, 0, 0), 42},                                          // 4.3
+		{raw(2, 0, 0, 0, 0, 0, 0, 0, 42, 0, 0, 0, 1, 0, 0, 0, 1, 'k', 0, 0, 0, 0, 0, 0, 0, 7), 42}, // with an entry of a processor
+		{"", -1},
+		{"not base64!", -1},
+		{raw(2, 0, 0), -1},
+		{raw(0, 0, 0, 0, 0, 0, 0, 0, 42), -1},
+		{raw(3, 0, 0, 0, 0, 0, 0, 0, 42), -1},
+		{raw(255, 0, 0, 0, 0, 0, 0, 0, 42), -1},
+		{"i1-StreamThread-1-consumer-7f3a", -1}, // the member id that a plain client writes
+	}
+	for _, test := range tests {
+		if got := decodeOffsetMetadata(test.text); got != test.want {
+			t.Errorf("%q: got %d, want %d", test.text, got, test.want)
+		}
+	}
+}
+
+func FuzzDecodeOffsetMetadata(f *testing.F) {
+	for _, seed := range []string{"", "AgAAAAAAAAAAAAAAAA==", "AQAAAAAAAAAq", "====", "AA=="} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		at := decodeOffsetMetadata(text)
+		if again := decodeOffsetMetadata(encodeOffsetMetadata(at)); again != at {
+			t.Errorf("%q: %d became %d", text, at, again)
+		}
+	})
+}
