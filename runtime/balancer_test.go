@@ -67,7 +67,7 @@ func TestJoinGroupMetadataNamesStoredTasks(t *testing.T) {
 }
 
 func TestMemberBalancerClaims(t *testing.T) {
-	one, two, three := TaskID{0, 1}, TaskID{0, 2}, TaskID{0, 3}
+	one, three := TaskID{0, 1}, TaskID{0, 3}
 	tests := []struct {
 		name    string
 		members []kmsg.JoinGroupResponseMember
@@ -77,7 +77,7 @@ func TestMemberBalancerClaims(t *testing.T) {
 			"the newest generation counts",
 			[]kmsg.JoinGroupResponseMember{
 				joined("a", 7, subscription{Version: 1, Tasks: []TaskID{one}}),
-				joined("b", 6, subscription{Version: 1, Tasks: []TaskID{one, two}}),
+				joined("b", 6, subscription{Version: 1, Tasks: []TaskID{one}}),
 				joined("c", 7, subscription{Version: 1, Tasks: []TaskID{three}}),
 				joined("d", -1, subscription{Version: 1}),
 			},
@@ -95,9 +95,9 @@ func TestMemberBalancerClaims(t *testing.T) {
 			"claims without a generation are outdated by any other",
 			[]kmsg.JoinGroupResponseMember{
 				joined("a", -1, subscription{Version: 1, Tasks: []TaskID{one}}),
-				joined("b", 0, subscription{Version: 1, Tasks: []TaskID{two}}),
+				joined("b", 0, subscription{Version: 1, Tasks: []TaskID{one}}),
 			},
-			map[string][]TaskID{"a": nil, "b": {two}},
+			map[string][]TaskID{"a": nil, "b": {one}},
 		},
 		{"nobody claims anything", []kmsg.JoinGroupResponseMember{joined("a", -1, subscription{Version: 1})}, map[string][]TaskID{"a": nil}},
 	}
@@ -116,6 +116,34 @@ func TestMemberBalancerClaims(t *testing.T) {
 		}
 		if names := slices.Sorted(maps.Keys(topics)); !slices.Equal(names, []string{"in", "side"}) {
 			t.Errorf("%s: topics %v, want the external sources", test.name, names)
+		}
+	}
+}
+
+// TestOutdatedClaimIsWithheld: a member whose answer to a join was lost claims with the generation before, though it was never
+// expelled and goes on processing. It commits when it is told to give the task up; nobody may have the task before.
+func TestOutdatedClaimIsWithheld(t *testing.T) {
+	one, two := TaskID{0, 1}, TaskID{0, 2}
+	for _, generations := range [][2]int32{{6, 7}, {7, 6}, {7, 7}} {
+		b := testBalancer(t)
+		got, _, err := b.MemberBalancer([]kmsg.JoinGroupResponseMember{
+			joined("a", generations[0], subscription{Version: 1, Thread: "i1-StreamThread-1", Tasks: []TaskID{one}}),
+			joined("b", generations[1], subscription{Version: 1, Thread: "i2-StreamThread-1", Tasks: []TaskID{one, two}}),
+			joined("c", -1, subscription{Version: 1, Thread: "i0-StreamThread-1"}),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		members := got.(*balance).members
+		for _, tasks := range [][]TaskID{{one}, {one, two}} {
+			for member, mine := range withhold(assignTasks(tasks, members), members) {
+				if slices.Contains(mine, one) {
+					t.Errorf("claims of generations %v: %s is given %s, which a and b claim", generations, member, one)
+				}
+				if member != "b" && slices.Contains(mine, two) {
+					t.Errorf("claims of generations %v: %s is given %s, which b claims", generations, member, two)
+				}
+			}
 		}
 	}
 }

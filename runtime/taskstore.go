@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -56,9 +57,13 @@ func changelogTopic(applicationID, store string) string {
 	return applicationID + "-" + store + "-changelog"
 }
 
-// Get implements topology.BytesStore.
+// Get implements topology.BytesStore. The value is a copy: the program may send it on, while the store reuses its memory.
 func (s *taskStore) Get(key []byte) (value []byte, timestamp int64, ok bool, err error) {
-	return s.store.Get(key)
+	value, timestamp, ok, err = s.store.Get(key)
+	if err != nil || !ok {
+		return nil, 0, false, err
+	}
+	return slices.Clone(value), timestamp, true, nil
 }
 
 // Put implements topology.BytesStore.
@@ -86,6 +91,9 @@ func (s *taskStore) log(key, value []byte, timestamp int64) error {
 
 // commit applies the buffer together with the changelog position of the committed transaction.
 func (s *taskStore) commit() error {
+	if !s.spec.Logged {
+		return s.store.Commit(-1) // without a changelog there is no position
+	}
 	if s.acks == nil {
 		return nil
 	}

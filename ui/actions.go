@@ -285,7 +285,7 @@ func (m *app) quit() tea.Cmd {
 		m.say("stopping now")
 	default:
 		m.left = true
-		return tea.Quit
+		return m.end()
 	}
 	return guarded(func() tea.Msg {
 		session.Stop(now)

@@ -71,6 +71,7 @@ type app struct {
 	quits    int
 	crash    *PanicError
 	left     bool // the user left before the session had stopped
+	over     bool // the program is about to end
 	frame    string
 	dirty    bool
 	exported bool // an export is on its way
@@ -100,11 +101,11 @@ func (m *app) Update(msg tea.Msg) (model tea.Model, cmd tea.Cmd) {
 	defer func() {
 		if r := recover(); r != nil {
 			m.crash = &PanicError{r, debug.Stack()}
-			model, cmd = m, tea.Quit
+			model, cmd = m, m.end()
 		}
 	}()
 	cmd = m.handle(msg)
-	if m.dirty {
+	if m.dirty && !m.over {
 		m.frame, m.dirty = m.render(), false
 	}
 	return m, cmd
@@ -131,12 +132,18 @@ func (m *app) handle(msg tea.Msg) tea.Cmd {
 		m.done(msg)
 	case crashMsg:
 		m.crash = msg.err
-		return tea.Quit
+		return m.end()
 	case stoppedMsg:
-		m.poll()
-		return tea.Quit
+		return m.end()
 	}
 	return nil
+}
+
+// end leaves the dashboard with an empty screen: tmux for one shows what was on the alternate screen after it has been
+// left, if it was resized meanwhile.
+func (m *app) end() tea.Cmd {
+	m.over, m.frame = true, ""
+	return tea.Quit
 }
 
 // poll takes a snapshot. It costs microseconds, so it needs no command.

@@ -92,7 +92,7 @@ func (v *view) header(c *sheet, height int) {
 		drawItems(c, []item{v.badge(0), v.verdictCounts(0), v.threadsItem(1, true), v.rateItem(2), v.phaseItem(3)})
 	case 2:
 		drawItems(c, append(append([]item{v.badge(0), v.verdictCounts(1), v.threadsItem(2, true)}, v.identity(4)...), v.phaseItem(3)))
-		drawItems(c, append(append(v.flow(), v.outcomes()...), v.wallClock()))
+		drawItems(c, append(append(v.flow(), v.outcomes()...), v.concern(), v.wallClock()))
 	default:
 		drawItems(c, append(append([]item{v.badge(0), v.verdictCounts(1)}, v.identity(3)...), v.phaseItem(1)))
 		drawItems(c, append(v.flow(), v.wallClock()))
@@ -273,9 +273,9 @@ func (v *view) concern() item {
 	case len(s.Verify.Reasons) > 0 && s.Verify.Verdict == verify.Violation:
 		return item{drop: 1, right: true, parts: []part{{s.Verify.Reasons[0], v.styles.bad}}}
 	case s.Waiting != "":
-		return item{drop: 1, right: true, parts: []part{{"waiting for ", v.styles.dim}, {s.Waiting, v.styles.warn}}}
+		return item{drop: 1, right: true, parts: []part{{"waiting: ", v.styles.dim}, {s.Waiting, v.styles.warn}}}
 	case s.NextCut != nil:
-		return item{drop: 1, right: true, parts: []part{{"next cut ", v.styles.dim}, {nextCut(s), sgr{}}}}
+		return item{drop: 5, right: true, parts: []part{{"next cut ", v.styles.dim}, {nextCut(s), sgr{}}}}
 	}
 	return item{}
 }

@@ -353,3 +353,27 @@ func BenchmarkView(b *testing.B) {
 		})
 	}
 }
+
+func TestTaskList(t *testing.T) {
+	m := sceneModel(plainOptions(), 120, 40)
+	v := m.view()
+	thread := runtime.ThreadStatus{}
+	for _, id := range []string{"0_8", "1_5", "1_8", "2_8", "3_5", "3_8"} {
+		thread.Tasks = append(thread.Tasks, runtime.TaskStatus{ID: id, State: "RUNNING"})
+	}
+	list := func(room int) string {
+		text, _ := threadTasks(v, &threadRow{thread: &thread}, room)
+		return strings.ReplaceAll(text, v.glyphs.restore, "*")
+	}
+	for room, want := range map[int]string{23: "0_8 1_5 1_8 2_8 3_5 3_8", 22: "0_8 1_5 1_8 2_8 +2", 10: "0_8 1_5 +4", 6: "0_8 +5", 2: "+6"} {
+		if got := list(room); got != want {
+			t.Errorf("in %d cells: %q, want %q", room, got, want)
+		}
+	}
+	thread.Tasks[4].State = "RESTORING"
+	for room, want := range map[int]string{24: "0_8 1_5 1_8 2_8 3_5* 3_8", 22: "0_8 1_5 1_8 2_8 +2*", 7: "0_8 +5*"} {
+		if got := list(room); got != want {
+			t.Errorf("in %d cells: %q, want %q", room, got, want)
+		}
+	}
+}

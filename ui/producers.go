@@ -31,17 +31,18 @@ func newProducers() *table[producerRow] {
 			{title: "THREAD", min: 6, max: 6, cell: func(_ *view, r *row, width int) (string, sgr) {
 				return threadName(r.thread.Instance, r.thread.Name, width), sgr{}
 			}},
-			{title: "TRANSACTIONAL ID", brief: "TXN ID", min: 12, max: 56, grow: 2, drop: 1, cell: func(v *view, r *row, width int) (string, sgr) {
+			{title: "TRANSACTIONAL ID", brief: "TXN ID", min: 11, max: 56, grow: 2, drop: 1, cell: func(v *view, r *row, width int) (string, sgr) {
 				if r.producer.TransactionalID == "" {
 					return none, v.styles.dim
 				}
 				return shortID(r.producer.TransactionalID, v.snap.ApplicationID, width, v.glyphs.ellipsis), sgr{}
 			}, order: by(func(r *row) string { return r.producer.TransactionalID })},
-			{title: "ID", min: 4, max: 8, right: true, order: by(func(r *row) int64 { return r.producer.ProducerID }), cell: func(v *view, r *row, _ int) (string, sgr) {
+			{title: "ID", min: 6, max: 19, grow: 3, right: true, order: by(func(r *row) int64 { return r.producer.ProducerID }), cell: func(v *view, r *row, width int) (string, sgr) {
 				if r.producer.ProducerID < 0 {
 					return none, v.styles.dim
 				}
-				return strconv.FormatInt(r.producer.ProducerID, 10), sgr{}
+				// Real brokers count from 0; the embedded one takes ids at random, as large as they get.
+				return elideLeft(strconv.FormatInt(r.producer.ProducerID, 10), width, v.glyphs.ellipsis), sgr{}
 			}},
 			{title: "EPOCH", min: 5, max: 6, right: true, order: by(func(r *row) int16 { return r.producer.Epoch }), cell: func(v *view, r *row, _ int) (string, sgr) {
 				if r.producer.Epoch < 0 {

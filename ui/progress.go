@@ -85,7 +85,7 @@ func progressText(s *soak.Snapshot, bar bool) string {
 		}
 	}
 	if s.Waiting != "" {
-		text += "  waiting for " + s.Waiting
+		text += "  waiting: " + s.Waiting
 	}
 	if next := nextCut(s); next != "" {
 		text += "  next cut " + next

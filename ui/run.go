@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	tea "github.com/charmbracelet/bubbletea"
 	"github.com/charmbracelet/lipgloss"
@@ -60,10 +61,13 @@ func Run(ctx context.Context, s Session, o Options) error {
 	return run(ctx, newApp(s, o), opts...)
 }
 
+// patience is how long the event loop may take to end in good order.
+const patience = 3 * time.Second
+
 // run is Run with an output that need not be a terminal.
 func run(ctx context.Context, m *app, opts ...tea.ProgramOption) error {
 	p := tea.NewProgram(m, append([]tea.ProgramOption{
-		tea.WithContext(ctx), tea.WithAltScreen(), tea.WithReportFocus(), tea.WithFPS(30),
+		tea.WithAltScreen(), tea.WithReportFocus(), tea.WithFPS(30),
 		tea.WithoutSignalHandler(), // Signals belong to main.
 	}, opts...)...)
 	watched := make(chan struct{})
@@ -71,17 +75,22 @@ func run(ctx context.Context, m *app, opts ...tea.ProgramOption) error {
 		defer close(watched)
 		select {
 		case <-m.session.Done():
-			p.Send(stoppedMsg{})
+		case <-ctx.Done():
 		case <-m.closing:
+			return
 		}
+		kill := time.AfterFunc(patience, p.Kill) // In case the event loop hangs.
+		defer kill.Stop()
+		p.Send(stoppedMsg{})
+		<-m.closing
 	}()
 	_, err := p.Run()
 	close(m.closing)
 	<-watched
-	switch cancelled := ctx.Err() != nil; {
+	switch {
 	case m.crash != nil:
 		return m.crash
-	case err != nil && !cancelled: // bubbletea calls it an error to be cancelled.
+	case err != nil:
 		return fmt.Errorf("terminal: %w", err)
 	case m.left:
 		return ErrLeft

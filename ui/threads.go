@@ -173,39 +173,37 @@ func threadTasks(v *view, r *threadRow, room int) (string, sgr) {
 		}
 		return text, v.styles.dim
 	}
-	st := sgr{}
-	var b strings.Builder
-	used, tasks := 0, r.thread.Tasks
-	for i := range tasks {
-		id := clean(tasks[i].ID)
-		if tasks[i].State != "RUNNING" {
-			id += v.glyphs.restore
-			st = v.styles.warn
-		}
-		n := width(id)
-		if used > 0 {
-			n++
-		}
-		more := "+" + strconv.Itoa(len(tasks)-i)
-		reserve := 0
-		if i < len(tasks)-1 {
-			reserve = len(more) + 1
-		}
-		if used+n+reserve > room {
-			if used > 0 {
-				b.WriteByte(' ')
-			}
-			b.WriteString(more)
-			break
-		}
-		if used > 0 {
-			b.WriteByte(' ')
-		}
-		b.WriteString(id)
-		used += n
-	}
+	tasks := r.thread.Tasks
 	if len(tasks) == 0 {
 		return none, v.styles.dim
+	}
+	st := sgr{}
+	marks := make([]string, len(tasks)+1) // of this task or of a later one
+	for i := len(tasks) - 1; i >= 0; i-- {
+		marks[i] = marks[i+1]
+		if tasks[i].State != "RUNNING" {
+			marks[i], st = v.glyphs.restore, v.styles.warn
+		}
+	}
+	var b strings.Builder
+	used := 0
+	for i := range tasks {
+		id, sep := clean(tasks[i].ID), min(i, 1)
+		if tasks[i].State != "RUNNING" {
+			id += v.glyphs.restore
+		}
+		reserve, more := 0, "+"+strconv.Itoa(len(tasks)-i)+marks[i]
+		if i < len(tasks)-1 {
+			reserve = width(more) + 1
+		}
+		if used+sep+width(id)+reserve > room {
+			id = more
+		}
+		b.WriteString(spaces(sep) + id)
+		used += sep + width(id)
+		if id == more {
+			break
+		}
 	}
 	return b.String(), st
 }

@@ -10,6 +10,7 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -35,6 +36,10 @@ type Broker struct {
 	// administrative call waits for the goroutine that serves the requests.
 	turn   chan struct{}
 	closed bool // owned by the holder of the token
+
+	ctx        context.Context // ends when the broker is closed
+	cancel     context.CancelFunc
+	background sync.WaitGroup
 }
 
 // Start starts a cluster without any topic. It returns an error if the configuration is not valid or an address
@@ -48,6 +53,7 @@ func Start(cfg Config) (*Broker, error) {
 		return nil, fmt.Errorf("embedded broker: %w", err)
 	}
 	b := &Broker{version: cfg.KafkaVersion, turn: make(chan struct{}, 1)}
+	b.ctx, b.cancel = context.WithCancel(context.Background())
 	var ports []int
 	if cfg.Listen == "" {
 		b.network = new(pipeNetwork)
@@ -83,6 +89,7 @@ func Start(cfg Config) (*Broker, error) {
 		return nil, nil, false
 	})
 	b.addrs = b.cluster.ListenAddrs()
+	b.watchSyncs()
 	return b, nil
 }
 
@@ -109,12 +116,14 @@ func (b *Broker) Dial(ctx context.Context, network, addr string) (net.Conn, erro
 
 // Close stops the cluster and drops all connections. Everything in it is lost. Further calls do nothing.
 func (b *Broker) Close() {
+	b.cancel()
 	b.turn <- struct{}{}
-	defer func() { <-b.turn }()
 	if !b.closed {
 		b.closed = true
 		b.cluster.Close()
 	}
+	<-b.turn
+	b.background.Wait() // not with the token, which it may wait for
 }
 
 // use calls fn with the cluster, unless the broker is closed. Calls come one after another, as they do in kfake, where

@@ -157,7 +157,7 @@ func (c *cluster) writeOutputs(cfg *Config, r *reference) {
 	for {
 		var batch []*kgo.Record
 		for i, log := range pending {
-			n := min(len(log), c.rng.IntN(200))
+			n := min(len(log), 1+c.rng.IntN(200))
 			batch, pending[i] = append(batch, log[:n]...), log[n:]
 		}
 		if len(batch) == 0 {

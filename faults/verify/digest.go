@@ -145,9 +145,27 @@ func compare(j *judge, all []comparison, at time.Time) {
 
 // foldChangelogs reads changelogs, given as store to topic, from their log starts to their ends as of the call. The
 // second result names the partitions that could not be read to the end, and why.
+//
+// The owner of a store may delete the beginning of its changelog meanwhile, once what follows is complete without it. Then
+// all is read again from where the logs begin now.
 func foldChangelogs(ctx context.Context, base []kgo.Opt, changelogs map[string]string) (map[string][]table, []string, error) {
+	for attempt := 1; ; attempt++ {
+		trimmed := false
+		folded, doubts, err := foldOnce(ctx, base, changelogs, func() { trimmed = true })
+		if err != nil || !trimmed || attempt == foldAttempts {
+			return folded, doubts, err
+		}
+	}
+}
+
+// foldAttempts bounds how often changelogs are read again because their beginning was deleted.
+const foldAttempts = 5
+
+// foldOnce reads the changelogs once, and calls trimmed if some of what it wanted to read is gone.
+func foldOnce(ctx context.Context, base []kgo.Opt, changelogs map[string]string, trimmed func()) (map[string][]table, []string, error) {
 	var doubts []string
 	r, err := newReader(base, func(topic string, partition int32, next int64) {
+		trimmed()
 		doubts = append(doubts, fmt.Sprintf("offset %d of changelog %s-%d was deleted before it could be read", next, topic, partition))
 	})
 	if err != nil {

@@ -91,7 +91,8 @@ func TestDamage(t *testing.T) {
 		detail string
 	}{
 		"dropped": {func(r *reference, d []StoreDigest) []StoreDigest {
-			s := r.pick("max", 20)
+			s := r.pick("max", 0)
+			s.index = 3 // its key goes on
 			r.outputs["max"][s.partition] = slices.Delete(r.outputs["max"][s.partition], s.index, s.index+1)
 			return d
 		}, true, KindLost, ""},
@@ -163,7 +164,9 @@ func TestDamage(t *testing.T) {
 				c.writeInputs(&cfg, r)
 				c.writeOutputs(&cfg, r)
 				time.Sleep(5 * time.Second)
-				if s := v.Status(); (s.Verdict == Violation) != tt.live || s.Held != 0 {
+				// Whether the key of this one changes its maximum again is left to chance.
+				either := name == "order not shown"
+				if s := v.Status(); (s.Verdict == Violation) != tt.live && !either || s.Held != 0 {
 					t.Errorf("live: %+v", s)
 				}
 				s := c.finish(v, digests)

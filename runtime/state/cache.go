@@ -42,7 +42,7 @@ type StoreOptions struct {
 	// MemtableBytes is the size of Pebble's memtable, 64 KiB to 64 MiB; 0 means DefaultMemtableBytes.
 	MemtableBytes int
 	// CleanBytes bounds the memory for unchanged entries that are kept in front of Pebble; 0 means DefaultCleanBytes, a negative
-	// value keeps none. Changed entries are kept until commit or abort, whatever their size.
+	// value keeps none. While the keys in use fit, a store is some times faster. Changed entries are kept until commit or abort, whatever their size.
 	CleanBytes int64
 }
 

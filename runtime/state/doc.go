@@ -9,6 +9,8 @@
 // batches as a whole, never a part of one, and the position tells from where the changelog has to be read again. So after an
 // abort, a fence or a crash nothing is thrown away.
 //
+// In front of Pebble each store keeps a bounded number of unchanged entries, which makes updates of keys that are in use about as fast as a map.
+//
 // One goroutine owns a store. Only [Store.Stats], [Store.Position] and [Store.Err] may be called from others.
 //
 // # Files

@@ -157,8 +157,8 @@ func (s *Store) Restore(records []Entry, position int64) error {
 	return s.apply(position, exact)
 }
 
-// Close writes the committed content to disk and closes the store. The buffer is dropped. A broken store is abandoned instead, and the
-// error says so. Closing again does nothing.
+// Close writes the committed content to disk, which it waits for, and closes the store. The buffer is dropped. A broken store is abandoned
+// instead, without waiting, and the error says so. Closing again does nothing.
 func (s *Store) Close() error {
 	if s.closed {
 		return nil

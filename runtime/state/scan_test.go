@@ -1,0 +1,127 @@
+package state
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// content reads everything with Scan in pages.
+func content(t *testing.T, s *Store, page int) map[string]string {
+	t.Helper()
+	got := map[string]string{}
+	var after []byte
+	last, first := "", true
+	for {
+		n := 0
+		next, done, err := s.Scan(after, page, func(key, value []byte, _ int64) error {
+			if !first && string(key) <= last {
+				t.Fatalf("Scan passed %q after %q", key, last)
+			}
+			last, first = string(key), false
+			got[last] = string(value)
+			n++
+			return nil
+		})
+		must(t, err)
+		if page > 0 && n > page {
+			t.Fatalf("Scan passed %d entries, limit %d", n, page)
+		}
+		if done {
+			return got
+		}
+		if n == 0 || string(next) != last {
+			t.Fatalf("Scan stopped after %d entries at %q, last passed %q", n, next, last)
+		}
+		after = next
+	}
+}
+
+// digestOf computes what Digest must return.
+func digestOf(m map[string]string) [sha256.Size]byte {
+	h := sha256.New()
+	for _, k := range slices.Sorted(maps.Keys(m)) {
+		h.Write(binary.BigEndian.AppendUint32(nil, uint32(len(k))))
+		h.Write([]byte(k))
+		h.Write(binary.BigEndian.AppendUint32(nil, uint32(len(m[k]))))
+		h.Write([]byte(m[k]))
+	}
+	return [sha256.Size]byte(h.Sum(nil))
+}
+
+func wantDigest(t *testing.T, s *Store, m map[string]string) {
+	t.Helper()
+	sum, n, err := s.Digest()
+	must(t, err)
+	if n != int64(len(m)) || sum != digestOf(m) {
+		t.Fatalf("Digest() = %x over %d entries, want %x over %d", sum, n, digestOf(m), len(m))
+	}
+}
+
+func TestDigestIndependentOfHistory(t *testing.T) {
+	f := newFixture(t, vfs.NewMem())
+	s := f.open(StoreOptions{})
+	want := map[string]string{}
+	for i := range 1000 {
+		key, value := fmt.Sprint(i), fmt.Sprint(i*i)
+		want[key] = value
+		put(t, s, key, "old")
+		put(t, s, "gone"+key, value)
+		if i%100 == 99 {
+			must(t, s.Commit(int64(i)))
+		}
+	}
+	for key, value := range want {
+		put(t, s, key, value)
+		must(t, s.Put([]byte("gone"+key), nil, 0))
+	}
+	must(t, s.Commit(2000))
+	other, err := f.dir.OpenStore("0_2", "counts", StoreOptions{})
+	must(t, err)
+	var batch []Entry
+	for key, value := range want {
+		batch = append(batch, Entry{Key: []byte(key), Value: []byte(value), Timestamp: 99})
+	}
+	must(t, other.Restore(batch, 1))
+	wantDigest(t, s, want)
+	wantDigest(t, other, want)
+	must(t, other.Close())
+	f.close(s)
+}
+
+func TestScanCallback(t *testing.T) {
+	f := newFixture(t, vfs.NewMem())
+	s := f.open(StoreOptions{})
+	for _, key := range []string{"a", "b", "c"} {
+		put(t, s, key, key)
+	}
+	must(t, s.Commit(1))
+	stop := errors.New("stop")
+	next, done, err := s.Scan(nil, 0, func(key, _ []byte, _ int64) error {
+		if bytes.Equal(key, []byte("b")) {
+			return stop
+		}
+		return nil
+	})
+	if string(next) != "a" || done || !errors.Is(err, stop) {
+		t.Fatalf("Scan = %q, %v, %v", next, done, err)
+	}
+	func() {
+		defer func() {
+			if r := recover(); r != "callback" {
+				t.Fatalf("recovered %v", r)
+			}
+		}()
+		_, _, _ = s.Scan(nil, 0, func(_, _ []byte, _ int64) error { panic("callback") })
+	}()
+	must(t, s.Err())
+	wantValue(t, s, "a", "a")
+	f.close(s)
+}
