@@ -10,7 +10,8 @@ type assignee struct {
 	member  string // member id
 	process string
 	thread  string
-	owned   []TaskID        // claimed in the newest generation
+	owned   []TaskID        // claimed in the newest generation: what it keeps if the balance allows
+	claimed []TaskID        // claimed at all: what it may still be processing
 	stored  map[TaskID]bool // state of these tasks is on the disk of the member's process
 }
 
@@ -144,17 +145,16 @@ func (p *placement) best(id TaskID, withState bool) *seat {
 
 // withhold takes out of a plan what another member still owns: it must first commit and revoke it (KIP-429).
 func withhold(plan map[string][]TaskID, members []assignee) map[string][]TaskID {
-	owner := map[TaskID]string{}
+	claims := map[TaskID][]string{}
 	for _, m := range members {
-		for _, id := range m.owned {
-			owner[id] = m.member
+		for _, id := range slices.Concat(m.owned, m.claimed) {
+			claims[id] = append(claims[id], m.member)
 		}
 	}
 	now := make(map[string][]TaskID, len(plan))
 	for member, tasks := range plan {
 		now[member] = slices.DeleteFunc(slices.Clone(tasks), func(id TaskID) bool {
-			o, owned := owner[id]
-			return owned && o != member
+			return slices.ContainsFunc(claims[id], func(claimant string) bool { return claimant != member })
 		})
 	}
 	return now

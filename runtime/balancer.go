@@ -81,14 +81,15 @@ func (b *groupBalancer) MemberBalancer(members []kmsg.JoinGroupResponseMember) (
 			return nil, nil, fmt.Errorf("member %s: %w", m.MemberID, err)
 		}
 		bal.subscriptions = append(bal.subscriptions, sub)
-		bal.members = append(bal.members, assignee{member: m.MemberID, process: sub.ProcessID, thread: sub.Thread, owned: sub.Tasks, stored: storedTasks(sub)})
+		bal.members = append(bal.members, assignee{member: m.MemberID, process: sub.ProcessID, thread: sub.Thread, owned: sub.Tasks, claimed: sub.Tasks, stored: storedTasks(sub)})
 		claims = append(claims, meta.Generation)
 		if len(sub.Tasks) > 0 {
 			newest = max(newest, meta.Generation)
 		}
 	}
 	// A claim from an older generation is that of a member that has missed a rebalance: its tasks may have been
-	// somebody else's since (KIP-792).
+	// somebody else's since (KIP-792). It is no reason to keep them there, but they stay withheld from others: also a
+	// member that was never expelled claims with an old generation, when the answer to its last join was lost.
 	for i := range bal.members {
 		if claims[i] < newest {
 			bal.members[i].owned = nil

@@ -64,7 +64,6 @@ func (i *Instance) producerOptions(t *StreamThread) []kgo.Opt {
 		kgo.TransactionalID(i.transactionalID(t.index)),
 		kgo.TransactionTimeout(i.cfg.TransactionTimeout),
 		kgo.ConsumerGroup(i.cfg.ApplicationID),
-		kgo.RequireStableFetchOffsets(),
 		kgo.RecordPartitioner(partitioner{}),
 		kgo.ProducerLinger(0),
 		kgo.MaxBufferedRecords(50_000),

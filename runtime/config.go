@@ -99,6 +99,13 @@ func (c *Config) Validate() error {
 	check(c.RequestTimeout > 0, "RequestTimeout: %v, must be positive", c.RequestTimeout)
 	check(c.DialTimeout > 0, "DialTimeout: %v, must be positive", c.DialTimeout)
 	check(c.MaxMigrations > 0, "MaxMigrations: %d, must be at least 1", c.MaxMigrations)
+	check(c.ReplicationFactor == -1 || c.ReplicationFactor > 0, "ReplicationFactor: %d, must be positive, or -1 for the broker's default", c.ReplicationFactor)
+	check(c.ChangelogRewriteInterval >= 0, "ChangelogRewriteInterval: %v, must not be negative", c.ChangelogRewriteInterval)
+	check(c.RepartitionPurgeInterval >= 0, "RepartitionPurgeInterval: %v, must not be negative", c.RepartitionPurgeInterval)
+	options := state.StoreOptions{MemtableBytes: c.Memtable}
+	if err := options.Validate(); err != nil {
+		errs = append(errs, fmt.Errorf("Memtable: %w", err))
+	}
 	return errors.Join(errs...)
 }
 

@@ -57,7 +57,6 @@ func TestValidateKeepsPromisesOfTheFields(t *testing.T) {
 		field  string
 		change func(*Config)
 	}{
-		{"ChangelogRewriteInterval", func(c *Config) { c.CompactChangelogs, c.ChangelogRewriteInterval = false, 0 }},
 		{"ChangelogRewriteInterval", func(c *Config) { c.ChangelogRewriteInterval = -time.Second }},
 		{"RepartitionPurgeInterval", func(c *Config) { c.RepartitionPurgeInterval = -time.Second }},
 		{"ReplicationFactor", func(c *Config) { c.ReplicationFactor = 0 }},

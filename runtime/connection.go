@@ -34,9 +34,10 @@ func (m *connectionMonitor) OnBrokerConnect(_ kgo.BrokerMetadata, _ time.Duratio
 		m.dialFailures.Store(0)
 		return
 	}
-	if m.dialFailures.Add(1) == 1 {
-		m.failingSince.Store(time.Now().UnixNano())
+	if m.dialFailures.Load() == 0 {
+		m.failingSince.Store(time.Now().UnixNano()) // before the count, which makes it count
 	}
+	m.dialFailures.Add(1)
 }
 
 // OnBrokerWrite notes that an answer is owed.
@@ -74,10 +75,8 @@ func (m *connectionMonitor) disconnectedSince(now time.Time) time.Time {
 	}
 	if m.dialFailures.Load() > 0 {
 		since := m.failingSince.Load()
-		if last > 0 {
-			since = max(last, 0)
-		}
-		if now.UnixNano()-since >= int64(silence) {
+		since = max(since, last)
+		if since > 0 && now.UnixNano()-since >= int64(silence) {
 			return time.Unix(0, since)
 		}
 	}

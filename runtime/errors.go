@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"net"
 	"os"
 	"slices"
@@ -180,6 +182,7 @@ func classifyCause(err error) (class ErrorClass, name string, known bool) {
 	}
 	var (
 		network net.Error
+		disk    *fs.PathError
 		kafka   *kerr.Error
 		session *kgo.ErrGroupSession
 	)
@@ -194,7 +197,10 @@ func classifyCause(err error) (class ErrorClass, name string, known bool) {
 		return Fatal, kafka.Message, false
 	case errors.As(err, &session):
 		return Retriable, "group session", true
-	case errors.As(err, &network):
+	case errors.As(err, &disk):
+		// Before the network: the error numbers of the system have the methods of net.Error.
+		return Fatal, "disk", true
+	case errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.ErrClosedPipe):
 		return Retriable, "network", true
 	default:
 		return Fatal, "unexpected", false

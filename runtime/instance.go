@@ -89,6 +89,9 @@ const defaultCacheBytes = 64 << 20
 
 // Start starts the threads. It does not wait for them; watch Status.
 func (i *Instance) Start(ctx context.Context) error {
+	if current, _ := i.state.get(); current != InstanceCreated {
+		return &IllegalTransitionError{Who: "Stream-client " + i.cfg.ClientID, From: string(current), To: string(InstanceRebalancing)}
+	}
 	if _, err := i.state.to(InstanceRebalancing); err != nil {
 		return err
 	}
@@ -133,10 +136,22 @@ func (i *Instance) launch(t *StreamThread, pause time.Duration) {
 // onThreadDeath is the uncaught-exception handler: the dead thread is replaced (KIP-671, REPLACE_THREAD).
 func (i *Instance) onThreadDeath(t *StreamThread, err error) {
 	class, cause := Classify(err)
-	current, _ := i.state.get()
-	replace := current == InstanceRunning || current == InstanceRebalancing
+	death := ThreadDeath{Thread: t.name, At: time.Now(), Cause: cause, Error: err.Error(), Class: class}
+	var next *StreamThread
+	i.mu.Lock()
+	// Close changes the state before it takes the lock and tells the threads that are there: a thread added after that would
+	// never be told.
+	if current, _ := i.state.get(); current == InstanceRunning || current == InstanceRebalancing {
+		next = newThread(i.ctx, i, t.index)
+		next.counters.inherit(&t.counters)
+		i.threads[slices.Index(i.threads, t)] = next
+		i.replaced++
+		death.Replaced = true
+	}
+	i.dead = append(i.dead, death)
+	i.mu.Unlock()
 	text := fmt.Sprintf("stream-thread [%s] Encountered an exception that ends the thread: %v", t.name, err)
-	if replace {
+	if next != nil {
 		text += ". Replacing thread in the streams uncaught exception handler"
 	}
 	i.emit(journal.Event{Kind: journal.KindError, Level: journal.Error, Instance: i.cfg.ClientID, Thread: t.name, Cause: cause, Error: err.Error(), Text: text})
@@ -144,17 +159,6 @@ func (i *Instance) onThreadDeath(t *StreamThread, err error) {
 	if errors.As(err, &panicked) {
 		i.log.Error("thread panicked", "thread", t.name, "stack", string(panicked.Stack))
 	}
-	death := ThreadDeath{Thread: t.name, At: time.Now(), Cause: cause, Error: err.Error(), Class: class, Replaced: replace}
-	var next *StreamThread
-	i.mu.Lock()
-	i.dead = append(i.dead, death)
-	if replace {
-		next = newThread(i.ctx, i, t.index)
-		next.counters.inherit(&t.counters)
-		i.threads[slices.Index(i.threads, t)] = next
-		i.replaced++
-	}
-	i.mu.Unlock()
 	if next != nil {
 		pause := time.Duration(0)
 		if death.At.Sub(t.created) < replacePause {
@@ -205,8 +209,8 @@ func (i *Instance) transactionalID(index int) string {
 // stop at once; Close still waits for them, which then takes at most the time-outs of the calls they are in.
 func (i *Instance) Close(ctx context.Context) error {
 	i.setState(InstancePendingShutdown)
-	i.once.Do(func() { close(i.closed) })
 	i.mu.Lock()
+	i.once.Do(func() { close(i.closed) })
 	threads := slices.Clone(i.threads)
 	i.mu.Unlock()
 	for _, t := range threads {
@@ -230,6 +234,8 @@ func (i *Instance) Close(ctx context.Context) error {
 	}
 	if i.cancel != nil {
 		i.cancel()
+	}
+	if i.admin != nil {
 		i.admin.client.Close()
 	}
 	if i.ownCache {

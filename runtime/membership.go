@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -39,10 +40,9 @@ func joinGroup(t *StreamThread) (*membership, error) {
 		kgo.HeartbeatInterval(cfg.HeartbeatInterval),
 		kgo.RebalanceTimeout(cfg.RebalanceTimeout),
 		kgo.DisableAutoCommit(),
-		kgo.RequireStableFetchOffsets(),
-		kgo.OnPartitionsRevoked(func(context.Context, *kgo.Client, map[string][]int32) { m.tell(sessionEnded) }),
-		kgo.OnPartitionsAssigned(func(context.Context, *kgo.Client, map[string][]int32) { m.tell(assigned) }),
-		kgo.OnPartitionsLost(func(context.Context, *kgo.Client, map[string][]int32) { m.tell(lost) }),
+		kgo.OnPartitionsRevoked(func(_ context.Context, c *kgo.Client, _ map[string][]int32) { m.tell(c, sessionEnded) }),
+		kgo.OnPartitionsAssigned(func(_ context.Context, c *kgo.Client, _ map[string][]int32) { m.tell(c, assigned) }),
+		kgo.OnPartitionsLost(func(_ context.Context, c *kgo.Client, _ map[string][]int32) { m.tell(c, lost) }),
 		kgo.WithHooks(groupErrors{m}),
 	)...)
 	if err != nil {
@@ -55,9 +55,11 @@ func joinGroup(t *StreamThread) (*membership, error) {
 // groupErrors hears of errors that end a group session.
 type groupErrors struct{ m *membership }
 
-// OnGroupManageError keeps errors that no retry will cure; the client itself retries them all.
+// OnGroupManageError keeps errors that no retry will cure: those that we know as such, and answers of the broker that are not
+// meant to be retried. The client itself retries them all. What else it reports are its own words for a lost connection.
 func (h groupErrors) OnGroupManageError(err error) {
-	if class, _ := Classify(err); class == Fatal {
+	var answer *kerr.Error
+	if class, _, known := classifyCause(err); class == Fatal && (known || errors.As(err, &answer)) {
 		h.m.fail(fmt.Errorf("group: %w", err))
 	}
 }
@@ -80,10 +82,10 @@ func (m *membership) failure() error {
 }
 
 // tell hands news to the thread and waits until it has been handled. It runs in the client's goroutine.
-func (m *membership) tell(kind newsKind) {
+func (m *membership) tell(client *kgo.Client, kind newsKind) {
 	news := groupNews{kind: kind, handled: make(chan struct{})}
 	if kind == assigned {
-		news.identity.member, news.identity.generation = m.client.GroupMetadata()
+		news.identity.member, news.identity.generation = client.GroupMetadata()
 		news.assignment = m.latest.Load()
 	}
 	select {

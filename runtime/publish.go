@@ -12,7 +12,7 @@ func (t *StreamThread) publish() {
 	state, since := t.state.get()
 	s := &ThreadStatus{
 		Name: t.name, Instance: t.instance.cfg.ClientID, Index: t.index, State: string(state), Since: since,
-		MemberID: t.identity.member, Generation: t.identity.generation, Rebalancing: t.rebalancing,
+		MemberID: t.identity.member, Generation: t.identity.generation, Rebalancing: t.rebalancing, RebalancingSince: t.rebalanceSince,
 		Producer: t.producing.snapshot(t.producer), LastCommit: t.lastCommitted, LastCause: t.lastCause, LastError: t.lastError,
 	}
 	if t.member != nil {
@@ -56,7 +56,7 @@ func (t *StreamThread) Status() ThreadStatus {
 			s.TransactionDeadline = s.Producer.TransactionSince.Add(cfg.TransactionTimeout)
 		}
 		if s.Rebalancing {
-			s.RebalanceDeadline = s.Since.Add(cfg.RebalanceTimeout)
+			s.RebalanceDeadline = s.RebalancingSince.Add(cfg.RebalanceTimeout)
 		}
 	}
 	return s

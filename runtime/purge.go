@@ -28,8 +28,8 @@ func (t *StreamThread) maybePurge(ctx context.Context) {
 		}
 	}
 	interval := t.instance.cfg.RepartitionPurgeInterval
-	if t.instance.cfg.ChangelogRewriteInterval > 0 {
-		interval = min(interval, purgeChangelogs)
+	if t.instance.cfg.ChangelogRewriteInterval > 0 && (interval == 0 || interval > purgeChangelogs) {
+		interval = purgeChangelogs
 	}
 	if interval == 0 || now.Before(t.purge.due) || t.producer.inTransactionNow() {
 		return

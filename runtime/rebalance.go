@@ -16,7 +16,6 @@ type groupNews struct {
 	kind       newsKind
 	identity   groupIdentity
 	assignment *assignment
-	leader     bool
 	handled    chan struct{}
 }
 
@@ -62,7 +61,7 @@ func (t *StreamThread) handleNews(ctx context.Context, news groupNews) error {
 // assignment.
 func (t *StreamThread) onSessionEnded(ctx context.Context) error {
 	err := t.commitForGroup(ctx)
-	t.rebalancing = true
+	t.rebalancing, t.rebalanceSince = true, time.Now()
 	t.publish()
 	return err
 }

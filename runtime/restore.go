@@ -43,6 +43,7 @@ func (t *StreamThread) beginRestore(ctx context.Context, tasks []*streamTask) er
 		return &retryError{"list ends of changelogs", err}
 	}
 	add := map[string]map[int32]kgo.Offset{}
+	defer func() { t.data.AddConsumePartitions(add) }()
 	for _, task := range tasks {
 		for _, s := range task.stores {
 			if !s.spec.Logged {
@@ -63,7 +64,6 @@ func (t *StreamThread) beginRestore(ctx context.Context, tasks []*streamTask) er
 			return err
 		}
 	}
-	t.data.AddConsumePartitions(add)
 	return nil
 }
 
@@ -139,28 +139,6 @@ func (t *StreamThread) endRestore(s *taskStore) {
 	})
 }
 
-// restartRestore begins a changelog anew after its reader was told that the offset does not exist.
-func (t *StreamThread) restartRestore(s *taskStore) error {
-	t.stopRestore(s)
-	bounds, err := t.instance.admin.logBounds(t.ctx, []topicPartition{s.changelog})
-	if err != nil {
-		return &retryError{"list end of changelog " + s.changelog.String(), err}
-	}
-	from, err := t.restoreFrom(s, bounds[s.changelog])
-	if err != nil {
-		return err
-	}
-	if from >= bounds[s.changelog].end {
-		return nil
-	}
-	s.restore = &restoration{next: from, end: bounds[s.changelog].end, started: time.Now(), index: map[string]int{}}
-	t.restoring[s.changelog] = s
-	add := map[string]map[int32]kgo.Offset{}
-	addPartition(add, s.changelog, from)
-	t.data.AddConsumePartitions(add)
-	return nil
-}
-
 func (t *StreamThread) stopRestore(s *taskStore) {
 	if s.restore == nil {
 		return
@@ -197,6 +175,7 @@ func (t *StreamThread) completeRestore(ctx context.Context) error {
 		return &retryError{"read committed offsets", err}
 	}
 	add := map[string]map[int32]kgo.Offset{}
+	defer func() { t.data.AddConsumePartitions(add) }()
 	for _, task := range ready {
 		if unstable(task, offsets) {
 			task.offsetsDue = now.Add(offsetsRetry)
@@ -206,7 +185,6 @@ func (t *StreamThread) completeRestore(ctx context.Context) error {
 			return err
 		}
 	}
-	t.data.AddConsumePartitions(add)
 	return nil
 }
 
@@ -251,7 +229,7 @@ func (t *StreamThread) fetchFailed(tp topicPartition, err error) error {
 	}
 	if s := t.restoring[tp]; s != nil {
 		if class, _ := Classify(err); class == Corrupted {
-			return t.restartRestore(s)
+			return t.reviveTask(s.task) // and begins anew from where its stores are
 		}
 	}
 	// An input that is out of range is not lost yet: a member that was cut off may still hold a position that the next owner

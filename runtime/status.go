@@ -38,6 +38,8 @@ type ThreadStatus struct {
 	Generation  int32  `json:"generation"`
 	Leader      bool   `json:"leader"`
 	Rebalancing bool   `json:"rebalancing"`
+	// RebalancingSince is when the present or the last rebalance began.
+	RebalancingSince time.Time `json:"rebalancing_since,omitzero"`
 
 	Tasks    []TaskStatus   `json:"tasks"`
 	Stores   []StoreStatus  `json:"stores"`

@@ -60,5 +60,8 @@ func decodeAssignment(b []byte) (*assignment, error) {
 	if err := json.Unmarshal(b, a); err != nil {
 		return nil, fmt.Errorf("assignment: %w", err)
 	}
+	if a.Version < 1 {
+		return nil, fmt.Errorf("assignment: version %d, must be at least 1", a.Version)
+	}
 	return a, nil
 }

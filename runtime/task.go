@@ -32,7 +32,7 @@ type inputPartition struct {
 	partitionTime int64 // highest record timestamp, ms; -1 unknown
 }
 
-// lag returns the records between the position and the end of the partition as last seen.
+// lag returns the records between the position and the end of the partition as last seen; 0 before the first fetch.
 func (in *inputPartition) lag() int64 { return max(0, in.highWatermark-in.position) }
 
 // streamTask is an active task: a sub-topology's processors over one partition of its sources, with their stores. It
@@ -71,7 +71,7 @@ func newTask(thread *StreamThread, id TaskID, partitions map[string]int32) *stre
 		if id.Partition < partitions[topic] {
 			t.inputs = append(t.inputs, &inputPartition{
 				topicPartition: topicPartition{topic, id.Partition}, logical: logical,
-				external: !thread.instance.program.internal(logical), partitionTime: -1, position: -1, epoch: -1,
+				external: !thread.instance.program.internal(logical), partitionTime: -1, position: -1, epoch: -1, highWatermark: -1,
 			})
 		}
 	}
@@ -181,7 +181,8 @@ func (t *streamTask) process(limit int) (int, error) {
 		in.queue = in.queue[1:]
 		if !r.Attrs.IsControl() {
 			if err := t.processRecord(in, r); err != nil {
-				return n, fmt.Errorf("task %s: %s offset %d: %w", t.id, in.topicPartition, r.Offset, err)
+				// The record has left the queue: whatever the cause, the transaction cannot be gone on with.
+				return n, &transactionError{fmt.Sprintf("task %s: %s offset %d", t.id, in.topicPartition, r.Offset), err}
 			}
 		}
 		in.position, in.epoch = r.Offset+1, r.LeaderEpoch
@@ -256,8 +257,9 @@ func (t *streamTask) suspend() error {
 	for _, in := range t.inputs {
 		in.queue, in.position, in.epoch = nil, -1, -1
 	}
+	t.streamTime = -1
 	if t.graph != nil {
-		if err := t.graph.Close(); err != nil {
+		if err := t.thread.guard(t.graph.Close); err != nil {
 			// Closing is a clean-up path: it must not raise a new fatal error.
 			t.thread.log().Warn("closing processors failed", "task", t.id.String(), "error", err)
 		}

@@ -91,17 +91,13 @@ func (s *taskStore) log(key, value []byte, timestamp int64) error {
 
 // commit applies the buffer together with the changelog position of the committed transaction.
 func (s *taskStore) commit() error {
-	if !s.spec.Logged {
-		return s.store.Commit(-1) // without a changelog there is no position
+	position := s.store.Position()
+	if s.acks != nil {
+		if next := s.acks.next.Swap(0); next > 0 {
+			position = next
+		}
 	}
-	if s.acks == nil {
-		return nil
-	}
-	position := s.acks.next.Swap(0)
-	if position == 0 {
-		return nil
-	}
-	if err := s.store.Commit(position); err != nil {
+	if err := s.store.Commit(position); err != nil { // costs nothing where nothing has changed
 		return err
 	}
 	s.rewrite.committed()

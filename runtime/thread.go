@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"eostop/runtime/journal"
+	"eostop/runtime/state"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -56,14 +58,16 @@ type StreamThread struct {
 	member   *membership
 	data     *kgo.Client // inputs and changelogs; assigned by hand, so that each position is one that the broker has told us
 	producer *streamsProducer
+	leftOpen bool // a discarded producer may have left a transaction open
 
-	identity    groupIdentity
-	rebalancing bool
-	wanted      []TaskID // the assignment; tasks follows it
-	tasks       map[TaskID]*streamTask
-	inputs      map[topicPartition]taskInput
-	restoring   map[topicPartition]*taskStore
-	partitions  map[string]int32 // partition counts of the source topics, from the last assignment
+	identity       groupIdentity
+	rebalancing    bool // between the end of a group session and the next assignment
+	rebalanceSince time.Time
+	wanted         []TaskID // the assignment; tasks follows it
+	tasks          map[TaskID]*streamTask
+	inputs         map[topicPartition]taskInput
+	restoring      map[topicPartition]*taskStore
+	partitions     map[string]int32 // partition counts of the source topics, from the last assignment
 
 	producing       producing
 	lastCommit      time.Time // last attempt
@@ -200,19 +204,24 @@ func (t *StreamThread) runOnce() error {
 // prepare brings created tasks to RUNNING, step by step: a producer, restored stores, committed offsets. Tasks that run
 // already go on meanwhile.
 func (t *StreamThread) prepare(ctx context.Context) error {
-	if len(t.wanted) == 0 || time.Now().Before(t.retryAt) {
+	if (len(t.wanted) == 0 && !t.leftOpen) || time.Now().Before(t.retryAt) {
 		return t.maybeRunning()
 	}
+	// Also a thread without tasks initialises its producer when it has left a transaction open: that ends it, and others may
+	// be waiting for it.
 	if t.producer == nil {
 		if err := t.openProducer(ctx); err != nil {
 			return err
 		}
 	}
+	var inUse error // another thread has not closed the store yet; other tasks need not wait for it
 	for _, id := range t.wanted {
 		if t.tasks[id] == nil {
-			if err := t.addTask(id); err != nil {
+			err := t.addTask(id)
+			if err != nil && !errors.Is(err, state.ErrInUse) {
 				return err
 			}
+			inUse = cmp.Or(inUse, err)
 		}
 	}
 	var created []*streamTask
@@ -229,6 +238,9 @@ func (t *StreamThread) prepare(ctx context.Context) error {
 	}
 	if err := t.completeRestore(ctx); err != nil {
 		return err
+	}
+	if inUse != nil {
+		return inUse
 	}
 	t.retries = 0
 	return t.maybeRunning()
@@ -258,7 +270,7 @@ func (t *StreamThread) openProducer(ctx context.Context) error {
 	if err != nil {
 		return &retryError{"open producer", err}
 	}
-	t.producer = producer
+	t.producer, t.leftOpen = producer, false
 	t.producing.opened(producer)
 	return nil
 }
@@ -313,10 +325,14 @@ func (t *StreamThread) interrupt() {
 	}
 }
 
-// process works off what was fetched, a batch of each task in turn.
+// process works off what was fetched, a batch of each task in turn. During a long rebalance, when nothing can be committed,
+// it stops before the open transaction is so old that the broker would abort it.
 func (t *StreamThread) process(ctx context.Context) error {
 	const batch = 100
 	for {
+		if t.rebalancing && t.producer.inTransactionNow() && time.Since(t.producer.since) > t.instance.cfg.TransactionTimeout/2 {
+			return nil
+		}
 		processed := 0
 		for _, task := range t.tasks {
 			if !task.is(TaskRunning) {
@@ -372,7 +388,7 @@ func (t *StreamThread) handle(err error) error {
 // really was committed is then learned from the broker, in prepare.
 func (t *StreamThread) abandon(err error, class ErrorClass, cause string) error {
 	t.migrationsInRow++
-	if t.migrationsInRow > t.instance.cfg.MaxMigrations {
+	if t.migrationsInRow >= t.instance.cfg.MaxMigrations {
 		return fmt.Errorf("%w: %d in a row without a commit, last: %w", errTooManyMigrations, t.migrationsInRow, err)
 	}
 	kind := journal.KindMigrated
@@ -436,6 +452,7 @@ func (t *StreamThread) discardProducer(err error, cause string) {
 	if unknown {
 		t.counters.unknown.Add(1)
 	}
+	t.leftOpen = t.leftOpen || aborted
 	t.producing.discarded(cause, aborted, fenced)
 	if t.producer != nil {
 		t.producer.close()

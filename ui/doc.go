@@ -17,10 +17,12 @@
 //	frame.go     header, panels, overlay and footer put together
 //	header.go, chrome.go, footer.go  the parts that are no panels
 //	sheet.go, styles.go, glyphs.go, units.go  drawing: cells, SGR pairs, characters, numbers
-//	table.go, columns.go  the table that five panels share
+//	table.go, columns.go, filter.go  the table that five panels share
 //	threads.go, producers.go, stores.go, tasks.go, cuts.go, throughput.go, events.go  the panels
 //	history.go, eventlog.go  what the ui remembers between snapshots: rates, samples, events
 //	explain.go, overlay.go  what enter, v and ? show
+//	terminal.go  the output of the program: synchronized frames
+//	progress.go, summary.go  the plain forms
 //
 // Invariants that have caused bugs elsewhere: a frame has exactly as many lines as the terminal and each line exactly
 // its width (bubbletea drops lines from the top otherwise); every text from outside passes clean before it reaches the

@@ -365,7 +365,7 @@ func TestTaskList(t *testing.T) {
 		text, _ := threadTasks(v, &threadRow{thread: &thread}, room)
 		return strings.ReplaceAll(text, v.glyphs.restore, "*")
 	}
-	for room, want := range map[int]string{23: "0_8 1_5 1_8 2_8 3_5 3_8", 22: "0_8 1_5 1_8 2_8 +2", 10: "0_8 1_5 +4", 6: "0_8 +5", 2: "+6"} {
+	for room, want := range map[int]string{23: "0_8 1_5 1_8 2_8 3_5 3_8", 22: "0_8 1_5 1_8 2_8 3_5 +1", 21: "0_8 1_5 1_8 2_8 +2", 10: "0_8 1_5 +4", 6: "0_8 +5", 2: "+6"} {
 		if got := list(room); got != want {
 			t.Errorf("in %d cells: %q, want %q", room, got, want)
 		}
