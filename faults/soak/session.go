@@ -41,6 +41,7 @@ type Session struct {
 	program *topology.Topology
 	topics  ProgramTopics
 	seed    int64
+	loadRun uint64 // marks the records of this session's load; 0 without load
 
 	cluster  *cluster
 	cache    *state.Cache
@@ -111,6 +112,9 @@ func New(cfg Config, program *topology.Topology, deps Deps) (*Session, error) {
 		s.program = built
 	} else {
 		s.cfg.Verify.Enabled = false
+	}
+	if cfg.Load.Enabled {
+		s.loadRun = uint64(time.Now().UnixNano())
 	}
 	s.journal = journal.New(journalEvents)
 	s.snapshot.Store(s.emptySnapshot())
@@ -254,7 +258,7 @@ func (s *Session) openLoad() error {
 	}
 	load, err := NewGenerator(LoadConfig{
 		Rate: s.cfg.Load.Rate, Records: s.cfg.Load.Records, Keys: s.cfg.Load.Keys, ValueBytes: s.cfg.Load.ValueBytes,
-		Partitions: int32(s.cfg.Cluster.Partitions), Seed: s.seed, Run: uint64(time.Now().UnixNano()),
+		Partitions: int32(s.cfg.Cluster.Partitions), Seed: s.seed, Run: s.loadRun,
 	}, s.topics.Input, append(s.cluster.options(), kgo.ClientID("eostop-load"))...)
 	if err != nil {
 		return &UsageError{err}

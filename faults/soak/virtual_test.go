@@ -84,6 +84,7 @@ func play(t *testing.T, cfg Config, script func(*stage)) *Report {
 		checkSurvival(t, &cfg, report)
 		if t.Failed() {
 			t.Logf("the journal:\n%s", story(s))
+			t.Logf("the threads before the end:\n%s", picture(s.Snapshot()))
 		}
 		// What connections still owe to a healed network runs out before the bubble may end.
 		time.Sleep(3 * time.Minute)
@@ -107,6 +108,21 @@ func story(s *Session) string {
 			fmt.Fprintf(&b, " | %s", e.Error)
 		}
 		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+// picture says what each thread had to do when it was looked at last.
+func picture(snap *Snapshot) string {
+	var b strings.Builder
+	for _, i := range snap.Instances {
+		for _, th := range i.Threads {
+			fmt.Fprintf(&b, "%s %s generation %d, connected %v, last commit %s:", th.Name, th.State, th.Generation, th.Connected, th.LastCommit.Format(time.TimeOnly))
+			for _, task := range th.Tasks {
+				fmt.Fprintf(&b, " %s(%d)", task.ID, task.Processed)
+			}
+			b.WriteByte('\n')
+		}
 	}
 	return b.String()
 }
