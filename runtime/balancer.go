@@ -201,8 +201,10 @@ func (b *balance) fence(ctx context.Context) (current, fenced []string) {
 	for _, id := range gone {
 		wg.Go(func() {
 			err := inst.admin.initProducerID(ctx, id, inst.cfg.TransactionTimeout)
-			e := journal.Event{Kind: journal.KindTransaction, Level: journal.Info, TransactionalID: id, To: "ABORTED", Cause: "fenced by the group after expulsion",
-				Text: fmt.Sprintf("The group aborts what expelled producer %s left open", id)}
+			e := journal.Event{
+				Kind: journal.KindTransaction, Level: journal.Info, TransactionalID: id, To: "ABORTED", Cause: "fenced by the group after expulsion",
+				Text: fmt.Sprintf("The group aborts what expelled producer %s left open", id),
+			}
 			if err != nil {
 				e.Level, e.Error = journal.Warn, err.Error()
 			}

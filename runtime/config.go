@@ -104,7 +104,7 @@ func (c *Config) Validate() error {
 	check(c.RepartitionPurgeInterval >= 0, "RepartitionPurgeInterval: %v, must not be negative", c.RepartitionPurgeInterval)
 	options := state.StoreOptions{MemtableBytes: c.Memtable}
 	if err := options.Validate(); err != nil {
-		errs = append(errs, fmt.Errorf("Memtable: %w", err))
+		errs = append(errs, fmt.Errorf("%s: %w", "Memtable", err))
 	}
 	return errors.Join(errs...)
 }

@@ -155,8 +155,7 @@ func (i *Instance) onThreadDeath(t *StreamThread, err error) {
 		text += ". Replacing thread in the streams uncaught exception handler"
 	}
 	i.emit(journal.Event{Kind: journal.KindError, Level: journal.Error, Instance: i.cfg.ClientID, Thread: t.name, Cause: cause, Error: err.Error(), Text: text})
-	var panicked *PanicError
-	if errors.As(err, &panicked) {
+	if panicked, ok := errors.AsType[*PanicError](err); ok {
 		i.log.Error("thread panicked", "thread", t.name, "stack", string(panicked.Stack))
 	}
 	if next != nil {

@@ -89,7 +89,7 @@ func Start(cfg Config) (*Broker, error) {
 		return nil, nil, false
 	})
 	b.addrs = b.cluster.ListenAddrs()
-	b.watchSyncs()
+	b.keepWaiting()
 	return b, nil
 }
 

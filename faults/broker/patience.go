@@ -9,33 +9,56 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// syncPatience is how often a member that waits for its assignment is kept in the group: well below any session time-out.
-const syncPatience = 2 * time.Second
+// patience is how often a member that waits for the others is kept in the group: well below any session time-out.
+const patience = 2 * time.Second
 
-// watchSyncs keeps members in the group that wait for the leader's assignment. A member does not heartbeat while it waits,
-// and a real coordinator does not expect it to. kfake does: where the leader falls silent it expels those who wait
-// together with the leader, never answers them, and miscounts the members that have joined since, so that a group needs a rebalance
-// time-out or two more to get over a lost leader.
-func (b *Broker) watchSyncs() {
+// States of a group in which members wait: for the last one to join, and for the leader's assignment.
+const (
+	preparing  = "PreparingRebalance"
+	completing = "CompletingRebalance"
+)
+
+// keepWaiting keeps members in the group whose join or sync waits for others. A member does not heartbeat while it waits, and
+// a real coordinator does not expect it to. kfake does: after a session time-out it expels those who wait together with the
+// one they wait for, never answers them, and miscounts the members that have joined since.
+func (b *Broker) keepWaiting() {
+	b.cluster.ControlKey(kmsg.JoinGroup.Int16(), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		if join, ok := req.(*kmsg.JoinGroupRequest); ok && join.MemberID != "" {
+			b.wait(preparing, join.Group, join.MemberID, join.InstanceID)
+		}
+		return nil, nil, false
+	})
 	b.cluster.ControlKey(kmsg.SyncGroup.Int16(), func(req kmsg.Request) (kmsg.Response, error, bool) {
 		if sync, ok := req.(*kmsg.SyncGroupRequest); ok {
-			beat := kmsg.NewPtrHeartbeatRequest()
-			beat.Group, beat.MemberID, beat.InstanceID, beat.Generation = sync.Group, sync.MemberID, sync.InstanceID, sync.Generation
-			b.background.Go(func() { b.keepInGroup(beat) })
+			b.wait(completing, sync.Group, sync.MemberID, sync.InstanceID)
 		}
 		return nil, nil, false
 	})
 }
 
-// keepInGroup sends heartbeats for a member until its generation has an assignment or is over.
-func (b *Broker) keepInGroup(beat *kmsg.HeartbeatRequest) {
+// wait keeps a member in the group, beside the caller, for as long as the group is in a state.
+func (b *Broker) wait(state, group, member string, instance *string) {
+	b.background.Go(func() {
+		// The broker is with the request that called; it answers this after it.
+		generation, waits := b.generation(group, state)
+		if !waits {
+			return
+		}
+		beat := kmsg.NewPtrHeartbeatRequest()
+		beat.Group, beat.MemberID, beat.InstanceID, beat.Generation = group, member, instance, generation
+		b.heartbeat(state, beat)
+	})
+}
+
+// heartbeat sends heartbeats in a member's name until its group is past the state or the generation.
+func (b *Broker) heartbeat(state string, beat *kmsg.HeartbeatRequest) {
 	var client *kgo.Client
 	defer func() {
 		if client != nil {
 			client.Close()
 		}
 	}()
-	tick := time.NewTicker(syncPatience)
+	tick := time.NewTicker(patience)
 	defer tick.Stop()
 	for {
 		select {
@@ -43,7 +66,7 @@ func (b *Broker) keepInGroup(beat *kmsg.HeartbeatRequest) {
 		case <-b.ctx.Done():
 			return
 		}
-		if !b.awaitsSync(beat.Group, beat.Generation) {
+		if generation, waits := b.generation(beat.Group, state); !waits || generation != beat.Generation {
 			return
 		}
 		if client == nil {
@@ -52,22 +75,20 @@ func (b *Broker) keepInGroup(beat *kmsg.HeartbeatRequest) {
 				return
 			}
 		}
-		ctx, cancel := context.WithTimeout(b.ctx, syncPatience)
-		answer, err := beat.RequestWith(ctx, client)
+		ctx, cancel := context.WithTimeout(b.ctx, patience)
+		// An answer tells nothing that the group does not: that it rebalances, or that the member has left.
+		_, _ = beat.RequestWith(ctx, client)
 		cancel()
-		if err == nil && answer.ErrorCode != 0 {
-			return // the member or its generation is gone
-		}
 	}
 }
 
-// awaitsSync reports whether the members of a generation wait for their leader.
-func (b *Broker) awaitsSync(group string, generation int32) bool {
-	waits := false
+// generation returns the generation of a group and whether the group is in a state.
+func (b *Broker) generation(group, state string) (generation int32, is bool) {
 	err := b.use(func(c *kfake.Cluster) error {
-		info := c.GroupInfo(group)
-		waits = info != nil && info.State == "CompletingRebalance" && info.Epoch == generation
+		if info := c.GroupInfo(group); info != nil {
+			generation, is = info.Epoch, info.State == state
+		}
 		return nil
 	})
-	return err == nil && waits
+	return generation, err == nil && is
 }

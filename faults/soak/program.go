@@ -2,8 +2,9 @@ package soak
 
 import (
 	"encoding/binary"
-	"eostop/runtime/topology"
 	"fmt"
+
+	"eostop/runtime/topology"
 )
 
 // Roles of the soak program's output topics. The topic of a role is "<application.id>-<role>".

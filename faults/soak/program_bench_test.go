@@ -2,10 +2,11 @@ package soak
 
 import (
 	"encoding/binary"
-	"eostop/runtime/topology"
 	"fmt"
 	"math/rand/v2"
 	"testing"
+
+	"eostop/runtime/topology"
 )
 
 // discard is a host whose stores are maps and whose output goes to the graphs behind it, through the bytes only.

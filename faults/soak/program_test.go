@@ -4,8 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
-	"eostop/runtime/topology"
-	"eostop/runtime/topology/topologytest"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -13,6 +11,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"eostop/runtime/topology"
+	"eostop/runtime/topology/topologytest"
 )
 
 func buildProgram(tb testing.TB) *topology.Topology {

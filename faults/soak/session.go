@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -201,8 +202,7 @@ func (s *Session) openInstances() error {
 // stateError sorts the errors of a state directory: one that belongs to another cluster is a mistake of the user, the rest
 // is a machine that cannot run the session.
 func stateError(err error) error {
-	var mismatch *state.ClusterMismatchError
-	if errors.As(err, &mismatch) {
+	if _, ok := errors.AsType[*state.ClusterMismatchError](err); ok {
 		return &UsageError{err}
 	}
 	return &RunError{err}
@@ -311,14 +311,11 @@ func (s *Session) ask(c command) error {
 }
 
 func (s *Session) memberNames() string {
-	names := ""
+	names := make([]string, len(s.members))
 	for i, m := range s.members {
-		if i > 0 {
-			names += ", "
-		}
-		names += m.name
+		names[i] = m.name
 	}
-	return names
+	return strings.Join(names, ", ")
 }
 
 // Export writes the session log so far to a new file in the working directory and returns its path.

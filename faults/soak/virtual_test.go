@@ -49,7 +49,6 @@ type stage struct {
 	*testing.T
 	s   *Session
 	own cutTracker // of the cuts that the script makes behind the session's back
-
 }
 
 // play runs a session from start to report. The script, if there is one, begins when the session has started, long before

@@ -1,10 +1,11 @@
 package topologytest
 
 import (
-	"eostop/runtime/topology"
 	"errors"
 	"fmt"
 	"slices"
+
+	"eostop/runtime/topology"
 )
 
 // Record is a record of a topic, key and value serialised.

@@ -1,11 +1,12 @@
 package topologytest
 
 import (
-	"eostop/runtime/topology"
 	"errors"
 	"fmt"
 	"strings"
 	"testing"
+
+	"eostop/runtime/topology"
 )
 
 // counting counts by the first letter of the value, after a repartition.

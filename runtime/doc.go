@@ -1,0 +1,54 @@
+// Package runtime is a streams runtime with exactly-once semantics: several instances with several stream threads each
+// run a topology over Kafka's protocol, with the states, the task life cycle and the names of Kafka Streams. It knows
+// nothing of who watches it or what is done to it.
+//
+//	inst, err := runtime.New(cfg, program, runtime.Env{Brokers: []string{"localhost:9092"}})
+//	err = inst.Start(ctx)
+//	...
+//	err = inst.Close(ctx)
+//
+// # Data flow
+//
+// A [StreamThread] polls its consumer, hands each record to the task of its partition, and the task runs it through the
+// processors of its sub-topology (package topology). What they write goes to the thread's transactional producer: to
+// sinks, to repartition topics, and for each store to its changelog. Writes to a store stay in a transaction buffer
+// (package state). Once a commit interval the thread commits all its tasks in one transaction, see commit.go; only then
+// do the stores take their buffers. So a store on disk is always a committed prefix of its changelog, and after an
+// abort, a fence, a cut or a crash nothing is wiped: only the missing tail is restored.
+//
+// # Ownership
+//
+// One goroutine per StreamThread owns its tasks, its producer's transaction and its consumer's poll. Everybody else
+// reads what it publishes: counters, an immutable status, events in the journal. The group client's callbacks hand
+// their news over and wait until the thread has handled them (rebalance.go): no commit can slip behind a rebalance.
+// Nothing waits for the network with a mutex held, and every call to a broker has a deadline.
+//
+// # Clients of a thread
+//
+//   - membership.go: joins the group with our own assignor and heartbeats; it fetches nothing.
+//   - the consumer of inputs and changelogs: it is given each partition by hand, at an offset that the broker has told.
+//   - producer.go: the transactional producer. Any error makes it useless: it is closed and opened anew, never repaired.
+//
+// # Rules that exactly-once rests on
+//
+//   - A transaction is committed under the member id and generation under which its tasks were assigned, never without
+//     (KIP-447). A member id that has changed means that the tasks were lost meanwhile, whatever the client says.
+//   - A task that somebody claims, in whatever generation, is given to nobody else before that member has let go of it.
+//   - Requests that send offsets or end a transaction are never repeated: a late one could decide the next transaction
+//     (KAFKA-17754). An unanswered one leaves the outcome unknown, and the broker is asked.
+//   - Positions come from the broker (require_stable), never from memory, whenever a task starts or starts over.
+//   - A restore reads to the log end as a read_uncommitted consumer sees it, with a read_committed reader (KAFKA-10167).
+//   - Errors are classified by their root cause at one place, errors.go. Clean-up paths raise no new error.
+//
+// # Where Kafka Streams' classes are
+//
+//	KafkaStreams                Instance (instance.go)
+//	StreamThread, TaskManager   StreamThread (thread.go, rebalance.go, commit.go)
+//	StreamTask                  streamTask (task.go)
+//	StreamsProducer             streamsProducer (producer.go)
+//	RecordCollector             streamTask.Send and taskStore.log
+//	ProcessorStateManager       taskStore (taskstore.go) and package state
+//	StoreChangelogReader        restoration (restore.go)
+//	StreamsPartitionAssignor    groupBalancer (balancer.go), InternalTopicManager: program (program.go)
+//	StickyTaskAssignor          assignTasks (assignor.go)
+package runtime
