@@ -34,6 +34,9 @@ import (
 //go:embed config.yaml
 var defaults []byte
 
+// memoryLimit is the soft limit of a session's memory; GOMEMLIMIT replaces it.
+const memoryLimit = 768 << 20
+
 func main() {
 	noprobe.Restore()
 	os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
@@ -222,6 +225,10 @@ func (p *program) session(ctx context.Context) error {
 			return err
 		}
 		defer stop()
+	}
+	// The embedded broker holds its topics in memory; left alone, the collector would let garbage grow as large.
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryLimit)
 	}
 	session, err := soak.New(*cfg, nil, soak.Deps{Logger: logger})
 	if err != nil {

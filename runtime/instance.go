@@ -50,6 +50,8 @@ type ThreadDeath struct {
 	Error  string    `json:"error"`
 	// Class is the class of the error it died of.
 	Class ErrorClass `json:"-"`
+	// Unexpected is true for an error that the classifier does not know: that the thread died of it is a gap of ours.
+	Unexpected bool `json:"-"`
 	// Replaced is true when a new thread took its place.
 	Replaced bool `json:"replaced"`
 }
@@ -137,6 +139,8 @@ func (i *Instance) launch(t *StreamThread, pause time.Duration) {
 func (i *Instance) onThreadDeath(t *StreamThread, err error) {
 	class, cause := Classify(err)
 	death := ThreadDeath{Thread: t.name, At: time.Now(), Cause: cause, Error: err.Error(), Class: class}
+	_, _, known := classifyCause(err)
+	death.Unexpected = !known
 	var next *StreamThread
 	i.mu.Lock()
 	// Close changes the state before it takes the lock and tells the threads that are there: a thread added after that would

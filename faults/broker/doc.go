@@ -15,6 +15,8 @@
 //     The default version is 3.7, where epochs stay constant.
 //   - Its virtual network reports a refused connection as an error that a client takes for final. [Broker.Dial]
 //     reports it as an operating system would.
+//   - A member whose join or sync waits for another member is expelled after its session time-out and never answered, as
+//     nobody heartbeats while waiting. Heartbeats are sent in its name.
 //   - An administrative call on a closed cluster never returns. Here it returns [ErrClosed].
 //
 // On the virtual network, which is the default, everything works inside a testing/synctest bubble.

@@ -38,6 +38,9 @@ func (b *Broker) keepWaiting() {
 
 // wait keeps a member in the group, beside the caller, for as long as the group is in a state.
 func (b *Broker) wait(state, group, member string, instance *string) {
+	if b.ctx.Err() != nil {
+		return
+	}
 	b.background.Go(func() {
 		// The broker is with the request that called; it answers this after it.
 		generation, waits := b.generation(group, state)

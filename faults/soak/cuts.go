@@ -126,12 +126,23 @@ func (c *trackedCut) observeRecovery(now time.Time, instances []runtime.Instance
 			if t.State != string(runtime.ThreadRunning) || t.Rebalancing || !t.Connected || t.Generation < newest {
 				return
 			}
-			if len(t.Tasks) > 0 && !t.LastCommit.After(c.Healed) {
+			if len(t.Tasks) > 0 && !t.LastCommit.After(c.Healed) && !(now.Sub(c.Healed) >= idleProof && idle(&t)) {
 				return
 			}
 		}
 		c.Recovered = now.Sub(c.Healed)
 	}
+}
+
+// idleProof is how long after a heal a thread with nothing to commit must have been connected: by then every fetch that
+// hung has been answered, and what it says of lags is of after the heal.
+const idleProof = time.Second
+
+// idle reports whether a thread has nothing to commit: none of its tasks has input, and no transaction is open.
+func idle(t *runtime.ThreadStatus) bool {
+	return t.Producer.TransactionSince.IsZero() && !slices.ContainsFunc(t.Tasks, func(task runtime.TaskStatus) bool {
+		return task.State != string(runtime.TaskRunning) || task.Lag != 0
+	})
 }
 
 // list returns the cuts in the order of their start.

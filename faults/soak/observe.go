@@ -144,7 +144,7 @@ func (e *experiment) finish() {
 	for _, m := range s.members {
 		deaths, _ := m.instance.Deaths()
 		for _, d := range deaths {
-			e.outcome.Died = append(e.outcome.Died, ThreadDied{Thread: d.Thread, At: d.At, Cause: d.Cause, Error: d.Error, Survivable: survivable(d.Class)})
+			e.outcome.Died = append(e.outcome.Died, ThreadDied{Thread: d.Thread, At: d.At, Cause: d.Cause, Error: d.Error, Survivable: survivable(&d)})
 		}
 	}
 	last := *final
@@ -156,9 +156,8 @@ func (e *experiment) finish() {
 	s.err = errors.Join(s.err, s.closeRest())
 }
 
-// survivable reports whether a thread that died of such an error should have lived: only errors that this profile's policy
-// calls fatal may end one.
-func survivable(c runtime.ErrorClass) bool { return c != runtime.Fatal }
+// survivable reports whether a thread should have lived on: only errors that the classifier knows and calls fatal may end one.
+func survivable(d *runtime.ThreadDeath) bool { return d.Class != runtime.Fatal || d.Unexpected }
 
 // closeInstances shuts all instances down, each within its time; after Stop(true) at once.
 func (s *Session) closeInstances() {

@@ -11,7 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// restores recognises fetches of changelogs by stream threads, which read committed records only. The verifier reads all.
+// restores recognises fetches of changelogs; until the verifier compares them at the end, only restoring threads fetch them.
 func (g *stage) restores() func(kmsg.Request) bool {
 	topics := map[[16]byte]bool{}
 	list := make([]string, 0, len(g.s.topics.Changelogs))
@@ -28,7 +28,7 @@ func (g *stage) restores() func(kmsg.Request) bool {
 	return func(req kmsg.Request) bool {
 		fetch := req.(*kmsg.FetchRequest)
 		for i := range fetch.Topics {
-			if fetch.IsolationLevel == 1 && topics[fetch.Topics[i].TopicID] {
+			if topics[fetch.Topics[i].TopicID] {
 				return true
 			}
 		}

@@ -30,7 +30,7 @@ func storm(rng *rand.Rand, cfg *Config, length time.Duration) []CutSpec {
 	return all
 }
 
-// seeds are those of a random test: three, or as many as EOSTOP_TEST_SEEDS says, or the one of EOSTOP_TEST_SEED.
+// seeds are those of a random test: three, one under the race detector, or as many as EOSTOP_TEST_SEEDS says, or the one of EOSTOP_TEST_SEED.
 func seeds(t *testing.T) []uint64 {
 	t.Helper()
 	if text := os.Getenv("EOSTOP_TEST_SEED"); text != "" {
@@ -41,6 +41,9 @@ func seeds(t *testing.T) []uint64 {
 		return []uint64{seed}
 	}
 	n := 3
+	if raced {
+		n = 1
+	}
 	if text := os.Getenv("EOSTOP_TEST_SEEDS"); text != "" {
 		var err error
 		if n, err = strconv.Atoi(text); err != nil {
