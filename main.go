@@ -35,7 +35,7 @@ import (
 var defaults []byte
 
 // memoryLimit is the soft limit of a session's memory; GOMEMLIMIT replaces it.
-const memoryLimit = 768 << 20
+const memoryLimit = 640 << 20
 
 func main() {
 	noprobe.Restore()

@@ -52,7 +52,7 @@ func (i *Instance) dataOptions(t *StreamThread) []kgo.Opt {
 		kgo.KeepControlRecords(),
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 		kgo.FetchMaxWait(500*time.Millisecond),
-		kgo.FetchMaxBytes(16<<20), // bounds what a thread holds in memory
+		kgo.FetchMaxBytes(8<<20), // bounds what a thread holds in memory
 	)
 }
 
