@@ -236,10 +236,10 @@ func (p *program) session(ctx context.Context) error {
 	}
 	shown := &exporting{Session: session}
 	report, err := p.drive(ctx, shown, cfg)
-	if err != nil {
+	if report == nil {
 		return err
 	}
-	return p.result(cfg, shown, report)
+	return p.result(cfg, shown, report, err)
 }
 
 // exporting remembers the session logs that were exported, for the summary.
@@ -298,7 +298,7 @@ func (p *program) drive(ctx context.Context, s *exporting, cfg *soak.Config) (*s
 	report, err := s.Wait()
 	obeyed.Wait()
 	if trouble != nil && !errors.Is(trouble, ui.ErrLeft) {
-		return nil, &soak.RunError{Err: trouble}
+		err = errors.Join(&soak.RunError{Err: trouble}, err)
 	}
 	return report, err
 }
@@ -367,11 +367,11 @@ func (p *program) dashboard(ctx context.Context, s ui.Session, cfg *soak.Config,
 	return ui.Run(ctx, s, options)
 }
 
-// result prints the summary and writes the reports.
-func (p *program) result(cfg *soak.Config, s *exporting, report *soak.Report) error {
+// result prints the summary and writes the reports, also when the session ended with an error beside its verdict.
+func (p *program) result(cfg *soak.Config, s *exporting, report *soak.Report, ended error) error {
 	final := *s.Snapshot()
 	final.Verify.Verdict, final.Verify.Reasons, final.Processed = report.Verdict, report.Reasons, report.Records.Processed
-	errs := []error{ui.Summary(p.stdout, &final, s.exported())}
+	errs := []error{ended, ui.Summary(p.stdout, &final, s.exported())}
 	if path := cfg.Session.Report; path != "" {
 		errs = append(errs, soak.WriteReport(path, report))
 	}

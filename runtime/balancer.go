@@ -24,7 +24,6 @@ type groupBalancer struct{ member *membership }
 var (
 	_ kgo.GroupBalancer              = (*groupBalancer)(nil)
 	_ kgo.GroupMemberBalancerOrError = (*balance)(nil)
-	_ kgo.GroupMemberBalancerInfo    = (*balance)(nil)
 )
 
 // ProtocolName implements kgo.GroupBalancer.
@@ -119,9 +118,6 @@ type balance struct {
 	subscriptions []subscription
 }
 
-// SetBalanceInfo implements kgo.GroupMemberBalancerInfo.
-func (b *balance) SetBalanceInfo(info kgo.BalanceInfo) { b.member.led.Store(info.Generation) }
-
 // Balance implements kgo.GroupMemberBalancer; the client calls BalanceOrError instead.
 func (b *balance) Balance(topics map[string]int32) kgo.IntoSyncAssignment {
 	plan, err := b.BalanceOrError(topics)
@@ -142,7 +138,7 @@ func (b *balance) BalanceOrError(topics map[string]int32) (plan kgo.IntoSyncAssi
 	inst := b.member.thread.instance
 	ctx := b.member.thread.ctx
 
-	common := assignment{Version: userDataVersion}
+	common := assignment{Version: userDataVersion, Leader: b.member.thread.name}
 	common.TransactionalIDs, common.Fenced = b.fence(ctx)
 	common.Partitions, err = inst.program.ensureTopics(ctx, inst.admin, &inst.cfg, topics)
 	if err != nil {

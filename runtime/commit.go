@@ -51,6 +51,7 @@ func (t *StreamThread) commit(ctx context.Context) error {
 			return fmt.Errorf("apply committed state: %w", err)
 		}
 	}
+	t.publish()
 	return nil
 }
 

@@ -105,8 +105,8 @@ func (m *membership) waiting() bool { return len(m.news) > 0 }
 
 // leads reports whether this member decided the present assignment.
 func (m *membership) leads() bool {
-	_, generation := m.client.GroupMetadata()
-	return generation >= 0 && m.led.Load() == generation
+	a := m.latest.Load()
+	return a != nil && a.Leader == m.thread.name
 }
 
 // own publishes the tasks that the next join claims.

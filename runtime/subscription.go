@@ -23,6 +23,8 @@ type subscription struct {
 type assignment struct {
 	Version int      `json:"v"`
 	Tasks   []TaskID `json:"tasks,omitempty"`
+	// Leader is the thread that has decided.
+	Leader string `json:"leader,omitempty"`
 	// Partitions are the partition counts of all source topics, so that members build the same tasks as the leader.
 	Partitions map[string]int32 `json:"partitions,omitempty"`
 	// TransactionalIDs are those of all members, so that any next leader knows which ids an expelled member used.

@@ -114,8 +114,12 @@ func (v *view) badge(drop int) item {
 	return item{drop: drop, parts: []part{{" " + text + " ", st}}}
 }
 
+// verdictCounts is what the verifier counted; nothing where nobody verifies.
 func (v *view) verdictCounts(drop int) item {
 	s := &v.snap.Verify
+	if s.Verdict == "" {
+		return item{}
+	}
 	alert := func(n int64) sgr {
 		if n > 0 {
 			return v.styles.bad
@@ -230,9 +234,11 @@ func (v *view) flow() []item {
 	items := []item{
 		pair(0, "in", s.In, s.InRate),
 		pair(0, "processed", s.Processed, s.ProcessedRate),
-		pair(2, "out", s.Verify.Out, v.hist.out.rate),
-		v.labelled(0, "lag", count(s.Lag), sgr{}),
 	}
+	if s.Verify.Verdict != "" { // Only the verifier sees the output.
+		items = append(items, pair(2, "out", s.Verify.Out, v.hist.out.rate))
+	}
+	items = append(items, v.labelled(0, "lag", count(s.Lag), sgr{}))
 	if l := s.Verify.Latency; l.Max > 0 {
 		items = append(items, item{drop: 1, parts: []part{
 			{"latency p50 ", v.styles.dim}, {span(l.P50), sgr{}}, {"  p99 ", v.styles.dim}, {span(l.P99), sgr{}},

@@ -28,8 +28,11 @@ func Summary(w io.Writer, s *soak.Snapshot, exported []string) error {
 	for _, reason := range v.Reasons {
 		line("", "%s", reason)
 	}
-	line("records", "%s in, %s processed, %s out, %s duplicated, %s lost, %s out of order",
-		count(s.In), count(s.Processed), count(v.Out), count(v.Duplicated), count(v.Lost), count(v.OutOfOrder))
+	records := count(s.In) + " in, " + count(s.Processed) + " processed"
+	if v.Verdict != "" { // The rest is what the verifier saw.
+		records += fmt.Sprintf(", %s out, %s duplicated, %s lost, %s out of order", count(v.Out), count(v.Duplicated), count(v.Lost), count(v.OutOfOrder))
+	}
+	line("records", "%s", records)
 	line("time", "%s, at most %s", clock(s.Elapsed), perSecond(s.MaxRate))
 	if v.Latency.Max > 0 {
 		line("latency", "p50 %s, p99 %s, max %s", span(v.Latency.P50), span(v.Latency.P99), span(v.Latency.Max))

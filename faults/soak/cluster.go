@@ -38,7 +38,7 @@ func openCluster(ctx context.Context, cfg *Config) (*cluster, error) {
 		settings.SegmentBytes = int(cfg.Cluster.Embedded.SegmentBytes)
 		embedded, err := broker.Start(settings)
 		if err != nil {
-			return nil, &RunError{fmt.Errorf("embedded broker: %w", err)}
+			return nil, &RunError{err}
 		}
 		c.embedded, c.brokers = embedded, embedded.Addrs()
 	}

@@ -92,7 +92,7 @@ func TestValidateNamesKeyAndValidValues(t *testing.T) {
 		{"memtable", func(c *Config) { c.Runtime.StoreMemtable = 5 }, `runtime.store_memtable: 5 is out of range`},
 		{"rewrite", func(c *Config) { c.Runtime.ChangelogRewriteInterval = -1 }, `runtime.changelog_rewrite_interval: -1ns is negative`},
 		{"purge", func(c *Config) { c.Runtime.RepartitionPurgeInterval = -1 }, `runtime.repartition_purge_interval: -1ns is negative`},
-		{"recording", func(c *Config) { c.Runtime.RecordingLevel = "loud" }, `runtime.recording_level: "loud" is not a recording level; valid: info, debug`},
+		{"recording", func(c *Config) { c.Runtime.RecordingLevel = "loud" }, `runtime.recording_level: "loud" is not a recording level; valid: info`},
 		{"rate", func(c *Config) { c.Load.Rate = 0 }, `load.rate: 0 is out of range`},
 		{"records", func(c *Config) { c.Load.Records = -1 }, `load.records: -1 is negative`},
 		{"duration", func(c *Config) { c.Load.Duration = -time.Second }, `load.duration: -1s is negative`},

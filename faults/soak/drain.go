@@ -31,6 +31,9 @@ func (s *Session) drain(ctx context.Context) (left []string, err error) {
 			deadline = now.Add(drainDeadline)
 		}
 		if now.After(deadline) {
+			if failed == nil && len(left) == 0 {
+				failed = errNotSettled
+			}
 			return left, failed
 		}
 		wait := time.NewTimer(drainPoll)
@@ -42,6 +45,9 @@ func (s *Session) drain(ctx context.Context) (left []string, err error) {
 		}
 	}
 }
+
+// errNotSettled is the end of a drain that has worked everything off, but not brought every thread back.
+var errNotSettled = errors.New("not every thread was RUNNING and had recovered from its cuts in time")
 
 // behind lists the source partitions that hold records which the group has not committed. Only what is committed counts:
 // records merely consumed may come again.

@@ -7,10 +7,14 @@ import (
 	"path/filepath"
 )
 
-// CheckFiles finds out whether the reports can be written where the configuration wants them. It is for the time before a
-// run, which may take hours; the session log and the log are opened then anyway. It leaves no file behind.
+// CheckFiles finds out whether reports and session log can be written where the configuration wants them. It is for the time
+// before a run, which may take hours. It leaves no file behind.
 func (c *Config) CheckFiles() error {
-	return errors.Join(checkWritable("session.report", c.Session.Report), checkWritable("session.junit", c.Session.JUnit))
+	return errors.Join(
+		checkWritable("session.report", c.Session.Report),
+		checkWritable("session.junit", c.Session.JUnit),
+		checkWritable("session.file", c.Session.File),
+	)
 }
 
 func checkWritable(key, path string) error {

@@ -12,17 +12,11 @@ type injector struct {
 	ctx context.Context // ends stalls
 
 	mu   sync.Mutex
-	next map[string]injection // by thread name
-}
-
-// injection is what happens to a thread the next time it comes by.
-type injection struct {
-	kind  string
-	until time.Time
+	next map[string][]FaultSpec // by thread name, in order
 }
 
 func newInjector(ctx context.Context) *injector {
-	return &injector{ctx: ctx, next: map[string]injection{}}
+	return &injector{ctx: ctx, next: map[string][]FaultSpec{}}
 }
 
 // threadName is the name that the runtime gives to a thread.
@@ -34,27 +28,32 @@ func threadName(instance string, index int) string {
 func (i *injector) plan(f FaultSpec) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.next[threadName(f.Instance, f.Thread)] = injection{kind: f.Kind, until: time.Now().Add(f.Length)}
+	thread := threadName(f.Instance, f.Thread)
+	i.next[thread] = append(i.next[thread], f)
 }
 
 // onLoop runs in the thread's goroutine.
 func (i *injector) onLoop(thread string) {
-	i.mu.Lock()
-	what, ok := i.next[thread]
-	delete(i.next, thread)
-	i.mu.Unlock()
-	if !ok {
-		return
-	}
-	switch what.kind {
-	case FaultPanic:
-		panic("injected by --fault panic")
-	case FaultStall:
-		stall := time.NewTimer(time.Until(what.until))
-		defer stall.Stop()
-		select {
-		case <-stall.C:
-		case <-i.ctx.Done():
+	for _, f := range i.take(thread) {
+		switch f.Kind {
+		case FaultPanic:
+			panic("injected by --fault panic")
+		case FaultStall:
+			stall := time.NewTimer(f.Length)
+			select {
+			case <-stall.C:
+			case <-i.ctx.Done():
+				stall.Stop()
+			}
 		}
 	}
+}
+
+// take returns what is planned for a thread, and forgets it.
+func (i *injector) take(thread string) []FaultSpec {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	planned := i.next[thread]
+	delete(i.next, thread)
+	return planned
 }

@@ -91,6 +91,9 @@ func newJUnitSuite(r *Report) junitSuite {
 func verdictCase(r *Report) junitCase {
 	c := junitCase{Name: "verdict"}
 	details := &junitMessage{Message: "verdict " + string(r.Verdict)}
+	if r.Verdict == "" {
+		details.Message = "not verified"
+	}
 	if len(r.Reasons) > 0 {
 		details.Message += ": " + r.Reasons[0]
 	}
@@ -99,12 +102,12 @@ func verdictCase(r *Report) junitCase {
 		lines = append(lines, strings.TrimSpace(fmt.Sprintf("%s %s %s %s", w.Kind, w.Input, strings.Join(w.Outputs, " "), w.Detail)))
 	}
 	details.Text = strings.Join(lines, "\n")
-	switch r.Verdict {
-	case verify.Clean:
-	case verify.Violation:
-		c.Failure = details
-	case verify.Unknown:
+	switch {
+	case r.Verdict == verify.Clean:
+	case r.Verdict == verify.Unknown, r.undecided:
 		c.Error = details
+	case r.Verdict == verify.Violation, len(r.Reasons) > 0:
+		c.Failure = details
 	default:
 		c.Skipped = &junitMessage{Message: "the run had no verifier"}
 	}

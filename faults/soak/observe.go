@@ -25,11 +25,15 @@ func (s *Session) statuses() []runtime.InstanceStatus {
 func (s *Session) Snapshot() *Snapshot { return s.snapshot.Load() }
 
 func (s *Session) emptySnapshot() *Snapshot {
+	var verdict verify.Verdict // none without a verifier
+	if s.cfg.Verify.Enabled {
+		verdict = verify.Unknown
+	}
 	return &Snapshot{
 		At: time.Now(), Phase: PhaseStarting, ApplicationID: s.cfg.Application.ID, Topology: s.cfg.Application.Topology,
 		Guarantee: s.cfg.Runtime.Guarantee, Profile: s.cfg.Faults.Profile, Seed: s.seed,
 		SessionTimeout: s.cfg.Runtime.SessionTimeout, TransactionTimeout: s.cfg.Runtime.TransactionTimeout,
-		Duration: s.cfg.Load.Duration, Verify: verify.Status{Verdict: verify.Unknown},
+		Duration: s.cfg.Load.Duration, Verify: verify.Status{Verdict: verdict},
 		ThreadsTotal: s.cfg.Runtime.Instances * s.cfg.Runtime.Threads,
 	}
 }

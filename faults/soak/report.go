@@ -50,6 +50,9 @@ type Report struct {
 	Cuts         []ReportCut        `json:"cuts"`
 	Faults       []ReportFault      `json:"faults"`
 	Witnesses    []ReportWitness    `json:"witnesses"`
+
+	// undecided says that nobody judged the records and that all reasons are things that could not be decided.
+	undecided bool
 }
 
 // ReportBroker says what the application ran on.
@@ -58,9 +61,10 @@ type ReportBroker struct {
 	Version string `json:"version,omitempty"`
 }
 
-// ReportRecords counts records. Out and what follows is what the verifier saw; absent without it.
+// ReportRecords counts records. In is absent when neither a load ran nor a verifier. Out and what follows is what the
+// verifier saw; absent without it.
 type ReportRecords struct {
-	In         int64  `json:"in"`
+	In         *int64 `json:"in,omitempty"`
 	Processed  int64  `json:"processed"`
 	Out        *int64 `json:"out,omitempty"`
 	Duplicated *int64 `json:"duplicated,omitempty"`
@@ -109,7 +113,8 @@ type ReportTransactions struct {
 	OpenAtEnd      *int64 `json:"open_at_end,omitempty"`
 }
 
-// ReportState says what became of the state stores. The first three are what the verifier saw; absent without it.
+// ReportState says what became of the state stores. The first three are known once the verifier has compared the stores,
+// and absent until then.
 type ReportState struct {
 	Stores          *int64 `json:"stores,omitempty"`
 	DigestChecked   *int64 `json:"digest_checked,omitempty"`
@@ -156,6 +161,8 @@ type ReportWitness struct {
 type Outcome struct {
 	// Verified says that a verifier ran; without it the report has no verdict.
 	Verified bool
+	// Loaded says that a load ran, so that the snapshot's input records are those that it was acknowledged.
+	Loaded bool
 	// LoadPeriod is how long the load ran, and LoadProcessed the input records that were processed in it. 0 = no load.
 	LoadPeriod    time.Duration
 	LoadProcessed int64
@@ -167,14 +174,6 @@ type Outcome struct {
 	Faults     []ReportFault
 	// OpenAtEnd counts transactions that were open after the instances had stopped; nil = not measured.
 	OpenAtEnd *int64
-	// State counts stores over the whole session; nil takes the counters of the threads in the snapshot, which miss
-	// those of replaced threads.
-	State *StateCounters
-}
-
-// StateCounters counts what became of state stores.
-type StateCounters struct {
-	RestoredRecords, Wiped, Rebuilt uint64
 }
 
 // NewReport makes the report of a session from its final snapshot.
@@ -188,7 +187,7 @@ func NewReport(s *Snapshot, o Outcome) *Report {
 		Broker:        ReportBroker{Kind: s.BrokerKind, Version: s.BrokerVersion},
 		Seed:          s.Seed,
 		DurationMS:    positiveMS(s.Elapsed),
-		Records:       ReportRecords{In: s.In, Processed: s.Processed},
+		Records:       ReportRecords{Processed: s.Processed},
 		Threads:       ReportThreads{Total: s.ThreadsTotal, Alive: s.ThreadsAlive, Died: orEmpty(o.Died), Replaced: s.ThreadsReplaced},
 		Transactions: ReportTransactions{
 			Committed: s.Transactions.Committed, Aborted: s.Transactions.Aborted, Fenced: s.Transactions.Fenced,
@@ -204,7 +203,10 @@ func NewReport(s *Snapshot, o Outcome) *Report {
 	if s.MaxRate > 0 {
 		r.Throughput.MaxPerS = new(tenth(s.MaxRate))
 	}
-	r.State.counters(s, o.State)
+	r.State.counters(s)
+	if o.Loaded {
+		r.Records.In = new(s.In)
+	}
 	if o.Verified {
 		r.verified(&s.Verify)
 	}
@@ -218,8 +220,8 @@ func NewReport(s *Snapshot, o Outcome) *Report {
 // verified takes over what the verifier saw. Processed is then the verifier's number: threads count a record again when its
 // transaction was aborted.
 func (r *Report) verified(v *verify.Status) {
-	if r.Records.In == 0 {
-		r.Records.In = v.In
+	if r.Records.In == nil { // no load
+		r.Records.In = new(v.In)
 	}
 	r.Records.Processed = v.Processed
 	r.Records.Out, r.Records.Duplicated = new(v.Out), new(v.Duplicated)
@@ -227,7 +229,9 @@ func (r *Report) verified(v *verify.Status) {
 	if v.Latency.Max > 0 {
 		r.LatencyMS = &ReportLatency{P50: ms(v.Latency.P50), P99: ms(v.Latency.P99), Max: ms(v.Latency.Max)}
 	}
-	r.State.Stores, r.State.DigestChecked, r.State.DigestMismatch = new(v.Stores), new(v.DigestChecked), new(v.DigestMismatch)
+	if v.Final {
+		r.State.Stores, r.State.DigestChecked, r.State.DigestMismatch = new(v.Stores), new(v.DigestChecked), new(v.DigestMismatch)
+	}
 	for _, w := range v.Witnesses {
 		r.Witnesses = append(r.Witnesses, ReportWitness{
 			Kind: w.Kind, Input: w.Input, Outputs: orEmpty(w.Outputs), Transaction: w.Transaction, Thread: w.Thread, Detail: w.Detail, At: w.At,
@@ -244,6 +248,7 @@ func (r *Report) judge(s *Snapshot, o Outcome) {
 		}
 	}
 	if !o.Verified {
+		r.undecided = len(o.Undecided) > 0 && len(o.Undecided) == len(r.Reasons)
 		return
 	}
 	switch {
@@ -256,18 +261,14 @@ func (r *Report) judge(s *Snapshot, o Outcome) {
 	}
 }
 
-func (st *ReportState) counters(s *Snapshot, counted *StateCounters) {
-	if counted == nil {
-		counted = &StateCounters{}
-		for _, instance := range s.Instances {
-			for _, t := range instance.Threads {
-				counted.RestoredRecords += t.RestoredRecords
-				counted.Wiped += t.Wiped
-				counted.Rebuilt += t.Rebuilt
-			}
+func (st *ReportState) counters(s *Snapshot) {
+	for _, instance := range s.Instances {
+		for _, t := range instance.Threads {
+			st.RestoredRecords += t.RestoredRecords
+			st.Wiped += t.Wiped
+			st.Rebuilt += t.Rebuilt
 		}
 	}
-	st.RestoredRecords, st.Wiped, st.Rebuilt = counted.RestoredRecords, counted.Wiped, counted.Rebuilt
 }
 
 func reportCut(s *Snapshot, cut Cut) ReportCut {
@@ -295,7 +296,7 @@ func ExitCode(r *Report) int {
 	switch {
 	case r.Verdict == verify.Violation, survivable:
 		return ExitViolation
-	case r.Verdict == verify.Unknown:
+	case r.Verdict == verify.Unknown, r.undecided:
 		return ExitUnknown
 	case r.Verdict == "" && len(r.Reasons) > 0: // Nobody judged the records, but it did not stop cleanly.
 		return ExitViolation

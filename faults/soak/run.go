@@ -16,6 +16,7 @@ const (
 	logEvery      = time.Second           // snapshots in the session log
 	drainDeadline = 60 * time.Second      // for the application to work off what is left when the load has stopped
 	verifyTimeout = 60 * time.Second      // for the verifier to read to the ends
+	startDeadline = 2 * time.Minute       // for all threads to run; a new cluster takes some seconds
 )
 
 // experiment is the state of run: everything in it belongs to the session's own goroutine.
@@ -23,11 +24,13 @@ type experiment struct {
 	s        *Session
 	phase    string
 	waiting  string
+	opened   time.Time // when the instances were started
 	began    time.Time // when all threads were RUNNING for the first time
 	cuts     cutTracker
 	schedule schedule
 	rates    rates
 
+	asked         bool               // somebody has asked for the end
 	cancelLoad    context.CancelFunc // nil while no load runs
 	loadEnded     time.Time          // zero before
 	loadProcessed int64              // processed until then
@@ -43,7 +46,7 @@ type experiment struct {
 // run is the session's life: wait for the instances, run load and schedule, drain, verify, stop.
 func (s *Session) run() {
 	defer close(s.done)
-	e := &experiment{s: s, phase: PhaseStarting, schedule: newSchedule(&s.cfg), verdict: verify.Clean, then: make(chan func(), 8)}
+	e := &experiment{s: s, phase: PhaseStarting, opened: time.Now(), schedule: newSchedule(&s.cfg), verdict: verify.Clean, then: make(chan func(), 8)}
 	e.outcome.Verified = s.verifier != nil
 	tick := time.NewTicker(observeEvery)
 	defer tick.Stop()
@@ -57,6 +60,7 @@ func (s *Session) run() {
 			then()
 		case <-stop:
 			stop = nil // a closed channel is ready for ever
+			e.asked = true
 			e.stopLoad()
 		case <-ended:
 			ended = nil
@@ -106,7 +110,10 @@ func (e *experiment) observe(now time.Time) {
 	e.noteVerdict()
 	snap := e.publish(now, statuses)
 	if now.After(e.nextLog) {
-		e.nextLog = now.Add(logEvery)
+		// From the time it was due, so that ticks do not add up to a drift.
+		if e.nextLog = e.nextLog.Add(logEvery); e.nextLog.Before(now) {
+			e.nextLog = now.Add(logEvery)
+		}
 		e.s.events.Snapshot(snap)
 	}
 }
@@ -124,6 +131,10 @@ func (e *experiment) awaitStart(now time.Time, statuses []runtime.InstanceStatus
 	}
 	e.waiting = fmt.Sprintf("%d of %d threads are RUNNING", running, total)
 	if running < total {
+		if now.Sub(e.opened) > startDeadline {
+			e.outcome.Undecided = append(e.outcome.Undecided, fmt.Sprintf("only %s after %v; see the log (--log-file) for what they wait for", e.waiting, startDeadline))
+			e.setPhase(PhaseStopping)
+		}
 		return
 	}
 	e.began = now
@@ -177,6 +188,9 @@ func (e *experiment) beginDrain() {
 		return
 	}
 	e.markLoadEnd()
+	if n := len(e.schedule.cuts) + len(e.schedule.faults); n > 0 && !e.asked {
+		e.outcome.Undecided = append(e.outcome.Undecided, fmt.Sprintf("%d planned cuts and faults did not happen: the load was over before", n))
+	}
 	e.setPhase(PhaseDraining)
 	e.schedule.stop()
 	e.healManual()
@@ -237,16 +251,17 @@ func (e *experiment) noteVerdict() {
 	e.s.journal.Emit(event)
 }
 
-// processed counts input records whose effect is committed.
+// processed counts input records whose effect is committed. The threads' count lacks transactions whose outcome they never
+// learnt, the verifier's those that an open transaction of somebody else still hides; neither ever counts too many.
 func (e *experiment) processed(statuses []runtime.InstanceStatus) int64 {
-	if e.s.verifier != nil {
-		return e.s.verifier.Status().Processed
-	}
-	var n uint64
+	var n int64
 	for _, i := range statuses {
 		for _, t := range i.Threads {
-			n += t.ProcessedInputs
+			n += int64(t.ProcessedInputs)
 		}
 	}
-	return int64(n)
+	if e.s.verifier != nil {
+		n = max(n, e.s.verifier.Status().Processed)
+	}
+	return n
 }

@@ -149,7 +149,7 @@ func (s *Session) open(ctx context.Context) error {
 	s.journal.Attach(s.events)
 	if s.cfg.Session.File != "" {
 		if err := s.events.Stream(s.cfg.Session.File); err != nil {
-			return Runf("session log: %w", err)
+			return Runf("session.file: %w", err)
 		}
 	}
 	if s.program != nil {
@@ -205,7 +205,10 @@ func stateError(err error) error {
 	if _, ok := errors.AsType[*state.ClusterMismatchError](err); ok {
 		return &UsageError{err}
 	}
-	return &RunError{err}
+	if _, ok := errors.AsType[*state.LockedError](err); ok {
+		return &RunError{err}
+	}
+	return Runf("%w; name a folder that can be written with --state-dir", err)
 }
 
 // stateRoot returns the folder of the state directories: the configured one; on the embedded broker, whose topics end with
@@ -226,7 +229,7 @@ func (s *Session) stateRoot() (string, error) {
 		return dir, nil
 	}
 	home := os.Getenv("XDG_STATE_HOME")
-	if home == "" {
+	if !filepath.IsAbs(home) { // also when it is not set; a relative one is to be ignored (XDG base directories)
 		user, err := os.UserHomeDir()
 		if err != nil {
 			return "", Runf("state directory: %w; name one with --state-dir", err)

@@ -177,7 +177,7 @@ func (v *validator) runtime() {
 		"%s is negative; valid: 0s (never) and more", formatDuration(r.ChangelogRewriteInterval))
 	v.check(r.RepartitionPurgeInterval >= 0, "runtime.repartition_purge_interval",
 		"%s is negative; valid: 0s (never) and more", formatDuration(r.RepartitionPurgeInterval))
-	v.choice(choice{"runtime.recording_level", r.RecordingLevel, []string{"info", "debug"}, []string{"trace"}, "recording level"})
+	v.choice(choice{"runtime.recording_level", r.RecordingLevel, []string{"info"}, []string{"debug", "trace"}, "recording level"})
 }
 
 func (v *validator) load() {
@@ -185,6 +185,7 @@ func (v *validator) load() {
 	v.check(l.Rate > 0 && l.Rate <= maxLoadRate, "load.rate",
 		"%v is out of range; valid: above 0 and up to %d (no load at all: load.enabled false)", l.Rate, maxLoadRate)
 	v.check(l.Records >= 0, "load.records", "%d is negative; valid: 0 (no limit) and more", l.Records)
+	v.check(l.Enabled || l.Records <= 0, "load.records", "%d, but there is no load (load.enabled is false); leave one of them out", l.Records)
 	v.check(l.Duration >= 0, "load.duration", "%s is negative; valid: 0s (until stopped) and more", formatDuration(l.Duration))
 	v.between("load.keys", l.Keys, 1, maxLoadKeys)
 	v.between("load.value_bytes", l.ValueBytes, minValueBytes, maxLoadValueBytes)

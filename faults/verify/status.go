@@ -14,7 +14,7 @@ const (
 
 // Status is an immutable picture of what the verifier knows. Counters are records.
 type Status struct {
-	Verdict Verdict  `json:"verdict"`
+	Verdict Verdict  `json:"verdict,omitempty"`
 	Final   bool     `json:"final"`             // Finish has judged; until then the verdict is what is known so far
 	Reasons []string `json:"reasons,omitempty"` // why the verdict is not clean, most important first
 	Waiting string   `json:"waiting,omitempty"` // what the verifier waits for before it can read; empty when it reads
