@@ -19,6 +19,7 @@ type connectionMonitor struct {
 	lastRead     atomic.Int64 // Unix nanoseconds
 	dialFailures atomic.Int64 // in a row
 	failingSince atomic.Int64
+	lost         atomic.Int64 // Unix nanoseconds since when the thread is cut off, as last seen; 0 = it is not
 	heartbeat    atomic.Int64 // Unix nanoseconds of the last answered heartbeat or sync
 }
 
@@ -30,8 +31,9 @@ var (
 
 // OnBrokerConnect counts failed dials in a row.
 func (m *connectionMonitor) OnBrokerConnect(_ kgo.BrokerMetadata, _ time.Duration, _ net.Conn, err error) {
-	if err == nil {
+	if err == nil { // the broker has answered: the client asks for its versions first
 		m.dialFailures.Store(0)
+		m.lost.Store(0)
 		return
 	}
 	if m.dialFailures.Load() == 0 {
@@ -59,6 +61,7 @@ func (m *connectionMonitor) OnBrokerE2E(_ kgo.BrokerMetadata, key int16, e2e kgo
 	now := time.Now().UnixNano()
 	m.lastRead.Store(now)
 	m.dialFailures.Store(0)
+	m.lost.Store(0)
 	if key == kmsg.Heartbeat.Int16() || key == kmsg.SyncGroup.Int16() {
 		m.heartbeat.Store(now)
 	}
@@ -66,6 +69,19 @@ func (m *connectionMonitor) OnBrokerE2E(_ kgo.BrokerMetadata, key int16, e2e kgo
 
 // disconnectedSince returns since when no broker has been heard of, or the zero time while the thread is connected.
 func (m *connectionMonitor) disconnectedSince(now time.Time) time.Time {
+	// Only an answer ends it: between a request that was given up and the next dial nothing is outstanding.
+	if lost := m.lost.Load(); lost > 0 {
+		return time.Unix(0, lost)
+	}
+	since := m.silentSince(now)
+	if !since.IsZero() {
+		m.lost.Store(since.UnixNano())
+	}
+	return since
+}
+
+// silentSince looks for silence while an answer is owed, and for dials that fail.
+func (m *connectionMonitor) silentSince(now time.Time) time.Time {
 	last := m.lastRead.Load()
 	if m.outstanding.Load() > 0 {
 		since := max(last, m.waitingSince.Load())

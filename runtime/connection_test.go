@@ -104,7 +104,9 @@ func TestMonitorNeverHeard(t *testing.T) {
 		time.Sleep(silence)
 		w.disconnected(t, "silent", asked)
 		w.answer(kmsg.Fetch, errors.New("reset"))
-		w.connected(t, "the connection has ended, nothing is owed")
+		w.disconnected(t, "the connection has ended, nothing is owed, but nobody has been heard of", asked)
+		w.request()
+		w.connected(t, "answered")
 	})
 }
 
