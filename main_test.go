@@ -305,7 +305,7 @@ func TestHeadlessRun(t *testing.T) {
 	if err := json.Unmarshal(text, &report); err != nil {
 		t.Fatal(err)
 	}
-	if report.Verdict != "clean" || report.Records.In == 0 || report.Records.In != report.Records.Processed || report.Seed == 0 {
+	if report.Verdict != "clean" || report.Records.In == nil || *report.Records.In == 0 || *report.Records.In != report.Records.Processed || report.Seed == 0 {
 		t.Errorf("%s", text)
 	}
 	for name, mode := range map[string]os.FileMode{"r.json": 0o644, "r.xml": 0o644, "s.jsonl": 0o600, "x.log": 0o600} {

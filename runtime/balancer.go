@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -35,6 +36,7 @@ func (b *groupBalancer) IsCooperative() bool { return true }
 // JoinGroupMetadata implements kgo.GroupBalancer.
 func (b *groupBalancer) JoinGroupMetadata(topics []string, _ map[string][]int32, generation int32) []byte {
 	inst, m := b.member.thread.instance, b.member
+	m.join(generation)
 	meta := kmsg.NewConsumerMemberMetadata()
 	meta.Version = 3
 	meta.Topics = topics
@@ -132,7 +134,7 @@ func (b *balance) Balance(topics map[string]int32) kgo.IntoSyncAssignment {
 func (b *balance) BalanceOrError(topics map[string]int32) (plan kgo.IntoSyncAssignment, err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = fmt.Errorf("assign tasks: panic: %v", r)
+			err = fmt.Errorf("assign tasks: %w", &PanicError{Value: r, Stack: debug.Stack()})
 		}
 	}()
 	inst := b.member.thread.instance

@@ -43,10 +43,16 @@ func (m *connectionMonitor) OnBrokerConnect(_ kgo.BrokerMetadata, _ time.Duratio
 }
 
 // OnBrokerWrite notes that an answer is owed.
-func (m *connectionMonitor) OnBrokerWrite(_ kgo.BrokerMetadata, _ int16, _ int, _, _ time.Duration, err error) {
-	if err == nil && m.outstanding.Add(1) == 1 {
+func (m *connectionMonitor) OnBrokerWrite(_ kgo.BrokerMetadata, key int16, _ int, _, _ time.Duration, err error) {
+	if err == nil && !waitsForOthers(key) && m.outstanding.Add(1) == 1 {
 		m.waitingSince.Store(time.Now().UnixNano())
 	}
+}
+
+// waitsForOthers reports whether the broker answers such a request only when other members of the group have moved, so that
+// its silence says nothing.
+func waitsForOthers(key int16) bool {
+	return key == kmsg.JoinGroup.Int16() || key == kmsg.SyncGroup.Int16()
 }
 
 // OnBrokerE2E notes an answer, or that none will come.
@@ -54,7 +60,9 @@ func (m *connectionMonitor) OnBrokerE2E(_ kgo.BrokerMetadata, key int16, e2e kgo
 	if e2e.WriteErr != nil {
 		return
 	}
-	m.outstanding.Add(-1)
+	if !waitsForOthers(key) {
+		m.outstanding.Add(-1)
+	}
 	if e2e.ReadErr != nil {
 		return
 	}

@@ -113,6 +113,7 @@ var causes = []cause{
 	{errNoOffsets, Migrated, "no offsets"},
 	{kerr.OffsetOutOfRange, Corrupted, "offset out of range"},
 	{state.ErrBroken, Corrupted, "broken store"},
+	{kerr.UnknownServerError, Retriable, "unknown server error"},
 	{kerr.FencedInstanceID, Fatal, "fenced instance id"},
 	{kerr.TopicAuthorizationFailed, Fatal, "authorisation"},
 	{kerr.GroupAuthorizationFailed, Fatal, "authorisation"},

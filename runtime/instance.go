@@ -148,6 +148,7 @@ func (i *Instance) onThreadDeath(t *StreamThread, err error) {
 	if current, _ := i.state.get(); current == InstanceRunning || current == InstanceRebalancing {
 		next = newThread(i.ctx, i, t.index)
 		next.counters.inherit(&t.counters)
+		next.leftOpen = t.leftOpen // under the same transactional id: the new thread ends what this one left open
 		i.threads[slices.Index(i.threads, t)] = next
 		i.replaced++
 		death.Replaced = true
@@ -164,7 +165,7 @@ func (i *Instance) onThreadDeath(t *StreamThread, err error) {
 	}
 	if next != nil {
 		pause := time.Duration(0)
-		if death.At.Sub(t.created) < replacePause {
+		if death.At.Sub(t.began) < replacePause {
 			pause = replacePause
 		}
 		i.launch(next, pause)

@@ -23,14 +23,16 @@ type membership struct {
 	err     atomic.Pointer[error]
 	owned   atomic.Pointer[[]TaskID]
 	latest  atomic.Pointer[assignment] // as last received
-	led     atomic.Int32               // the generation this member has balanced last
 	nonce   atomic.Uint32
+	joined  atomic.Int32 // generation that the last join was sent with, -1 before the first
+	missed  atomic.Bool  // a generation was completed of which this member has never heard
 }
 
 // joinGroup creates the client; it joins in the background.
 func joinGroup(t *StreamThread) (*membership, error) {
 	m := &membership{thread: t, news: make(chan groupNews, 1), leaving: make(chan struct{})}
 	m.owned.Store(new([]TaskID))
+	m.joined.Store(-1)
 	cfg := &t.instance.cfg
 	client, err := kgo.NewClient(append(t.instance.clientOptions(t, "consumer"),
 		kgo.ConsumerGroup(cfg.ApplicationID),
@@ -87,6 +89,8 @@ func (m *membership) tell(client *kgo.Client, kind newsKind) {
 	if kind == assigned {
 		news.identity.member, news.identity.generation = client.GroupMetadata()
 		news.assignment = m.latest.Load()
+		m.follow(m.joined.Load(), news.identity.generation)
+		news.missed = m.missed.Swap(false)
 	}
 	select {
 	case m.news <- news:
@@ -97,6 +101,17 @@ func (m *membership) tell(client *kgo.Client, kind newsKind) {
 	select {
 	case <-news.handled:
 	case <-m.leaving:
+	}
+}
+
+// join notes the generation that a join is sent with.
+func (m *membership) join(generation int32) { m.follow(m.joined.Swap(generation), generation) }
+
+// follow checks that no generation lies between two that this member has heard of. In one that it has not heard of, its
+// claims may have been old ones, and its tasks somebody else's.
+func (m *membership) follow(before, generation int32) {
+	if before >= 0 && generation != before && generation != before+1 {
+		m.missed.Store(true)
 	}
 }
 

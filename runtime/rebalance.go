@@ -16,6 +16,7 @@ type groupNews struct {
 	kind       newsKind
 	identity   groupIdentity
 	assignment *assignment
+	missed     bool // a generation was completed of which this member has never heard
 	handled    chan struct{}
 }
 
@@ -79,10 +80,11 @@ func (t *StreamThread) commitForGroup(ctx context.Context) error {
 // first; the group learns by another join that they are free (KIP-429).
 func (t *StreamThread) onAssigned(ctx context.Context, news groupNews) error {
 	claimed := *t.member.owned.Load()
-	if t.identity.valid() && news.identity.member != t.identity.member {
-		// The member was expelled and has joined anew without noticing: between the two somebody else may have owned the tasks, and
-		// a commit under the new identity would not be refused.
-		if err := t.onLost("new member id", fmt.Sprintf("joined as %s, was %s", news.identity.member, t.identity.member)); err != nil {
+	if t.identity.valid() && (news.identity.member != t.identity.member || news.missed) {
+		// The member was expelled and has joined anew without noticing, or has missed a generation: meanwhile somebody else may
+		// have owned the tasks, and a commit under the new identity would not be refused.
+		if err := t.onLost("missed a generation", fmt.Sprintf("joined as %s in generation %d, was %s in %d",
+			news.identity.member, news.identity.generation, t.identity.member, t.identity.generation)); err != nil {
 			return err
 		}
 	}

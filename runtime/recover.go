@@ -33,6 +33,7 @@ func (t *StreamThread) handle(err error) error {
 // really was committed is then learned from the broker, in prepare.
 func (t *StreamThread) abandon(err error, class ErrorClass, cause string) error {
 	t.migrationsInRow++
+	t.retryAt = time.Now().Add(time.Duration(t.migrationsInRow-1) * migrationPause) // the first time at once
 	if t.migrationsInRow >= t.instance.cfg.MaxMigrations {
 		return fmt.Errorf("%w: %d in a row without a commit, last: %w", errTooManyMigrations, t.migrationsInRow, err)
 	}
@@ -60,6 +61,9 @@ func (t *StreamThread) abandon(err error, class ErrorClass, cause string) error 
 	t.publish()
 	return nil
 }
+
+// migrationPause grows with each migration in a row: a member that was expelled is refused until its client has noticed.
+const migrationPause = 50 * time.Millisecond
 
 // errTooManyMigrations ends a thread that does nothing but start over.
 var errTooManyMigrations = errors.New("too many migrations")

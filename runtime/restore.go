@@ -227,6 +227,9 @@ func (t *StreamThread) fetchFailed(tp topicPartition, err error) error {
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || errors.Is(err, kgo.ErrClientClosed) {
 		return nil
 	}
+	if _, input := t.inputs[tp]; !input && t.restoring[tp] == nil && tp.topic != "" && tp.partition >= 0 {
+		return nil // of a partition that is not read any more: the client reports what it had at hand
+	}
 	if s := t.restoring[tp]; s != nil {
 		if class, _ := Classify(err); class == Corrupted {
 			return t.reviveTask(s.task) // and begins anew from where its stores are

@@ -44,7 +44,7 @@ type StreamThread struct {
 	name     string
 	index    int
 	instance *Instance
-	created  time.Time
+	began    time.Time // when run began
 	state    *stateMachine[ThreadState]
 	monitor  connectionMonitor
 	counters counters
@@ -88,7 +88,7 @@ type StreamThread struct {
 
 func newThread(ctx context.Context, inst *Instance, index int) *StreamThread {
 	t := &StreamThread{
-		name: fmt.Sprintf("%s-StreamThread-%d", inst.cfg.ClientID, index), index: index, instance: inst, created: time.Now(),
+		name: fmt.Sprintf("%s-StreamThread-%d", inst.cfg.ClientID, index), index: index, instance: inst,
 		ctx: ctx, done: make(chan struct{}), requests: make(chan func()),
 		tasks: map[TaskID]*streamTask{}, inputs: map[topicPartition]taskInput{}, restoring: map[topicPartition]*taskStore{},
 	}
@@ -128,6 +128,7 @@ func (t *StreamThread) in(s ThreadState) bool {
 // run is the thread's life. It returns the error the thread died of, nil after a clean shutdown.
 func (t *StreamThread) run() error {
 	defer close(t.done)
+	t.began = time.Now()
 	err := t.guard(func() error {
 		if err := t.start(); err != nil {
 			return err
@@ -289,6 +290,10 @@ func (t *StreamThread) poll(ctx context.Context) error {
 	if t.member.waiting() {
 		cancel()
 	}
+	if t.paused() && len(t.restoring) == 0 {
+		<-ctx.Done() // what is fetched now could only pile up
+		return nil
+	}
 	limit := t.instance.cfg.MaxPollRecords
 	if len(t.restoring) > 0 {
 		limit = 0 // all there is: the next fetch is sent only when this one has been taken
@@ -325,12 +330,18 @@ func (t *StreamThread) interrupt() {
 	}
 }
 
+// paused reports whether a rebalance, during which nothing can be committed, has lasted so long that the open transaction is
+// half as old as the broker allows.
+func (t *StreamThread) paused() bool {
+	return t.rebalancing && t.producer.inTransactionNow() && time.Since(t.producer.since) > t.instance.cfg.TransactionTimeout/2
+}
+
 // process works off what was fetched, a batch of each task in turn. During a long rebalance, when nothing can be committed,
 // it stops before the open transaction is so old that the broker would abort it.
 func (t *StreamThread) process(ctx context.Context) error {
 	const batch = 100
 	for {
-		if t.rebalancing && t.producer.inTransactionNow() && time.Since(t.producer.since) > t.instance.cfg.TransactionTimeout/2 {
+		if t.paused() {
 			return nil
 		}
 		processed := 0
@@ -338,9 +349,10 @@ func (t *StreamThread) process(ctx context.Context) error {
 			if !task.is(TaskRunning) {
 				continue
 			}
+			before := task.processed
 			n, err := task.process(batch)
-			processed += n
-			t.counters.processed.Add(uint64(n))
+			processed += n // control records, too
+			t.counters.processed.Add(uint64(task.processed - before))
 			if err != nil {
 				return err
 			}

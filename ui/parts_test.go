@@ -261,6 +261,15 @@ func TestSummary(t *testing.T) {
 		t.Error("control characters in the summary")
 	}
 	b.Reset()
+	unverified := sceneAt(sceneEnd)
+	unverified.Verify = verify.Status{}
+	if err := Summary(&b, unverified, nil); err != nil {
+		t.Fatal(err)
+	}
+	if want := "verdict       not verified\nrecords       3,000,000 in, 2,914,350 processed\ntime "; !strings.HasPrefix(b.String(), want) {
+		t.Errorf("got %q, want %q first", b.String(), want)
+	}
+	b.Reset()
 	if err := Summary(&b, nil, nil); err != nil || b.Len() > 0 {
 		t.Errorf("no session gave %q, %v", b.String(), err)
 	}
@@ -272,6 +281,26 @@ func TestSummary(t *testing.T) {
 type failing struct{}
 
 func (failing) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
+
+func TestHeaderOfAnUnverifiedRun(t *testing.T) {
+	for _, size := range [][2]int{{40, 10}, {80, 24}, {200, 60}} {
+		m := newApp(still{}, plainOptions())
+		s := sceneAt(sceneEnd)
+		s.Verify = verify.Status{}
+		m.session = still{s}
+		m.poll()
+		m.w, m.h = size[0], size[1]
+		header := strings.Join(strings.SplitAfter(trimRight(m.render()), "\n")[:3], "")
+		if !strings.Contains(header, "NOT VERIFIED") {
+			t.Errorf("%v: it does not say that nobody verifies:\n%s", size, header)
+		}
+		for _, unknown := range []string{"dup", "lost", "out "} {
+			if strings.Contains(header, unknown) {
+				t.Errorf("%v: a count that nobody made, %q:\n%s", size, unknown, header)
+			}
+		}
+	}
+}
 
 func TestProgress(t *testing.T) {
 	t.Run("plain", func(t *testing.T) {
@@ -298,13 +327,46 @@ func TestProgress(t *testing.T) {
 				t.Fatal(err)
 			}
 			last := b.String()[strings.LastIndex(b.String(), "\r"):]
-			if want := "\r[==>                 ] 10% 00:01:02 of 00:10:00  running  13,402/s  lag"; !strings.HasPrefix(last, want) {
+			if want := "\r[>       ] 10% 00:01:02  13.4k/s  lag 17.8k  threads 9/9  next cut i1 in 47 s"; !strings.HasPrefix(last, want) {
 				t.Errorf("got %q, want %q first", last, want)
 			}
 			if !strings.HasSuffix(last, "\x1b[K\n") || len(last) > 79+len("\r\x1b[K\n") {
 				t.Errorf("the line is not one line of a terminal: %q", last)
 			}
 		})
+	})
+	t.Run("80 columns", func(t *testing.T) {
+		tests := []struct {
+			name   string
+			change func(*soak.Snapshot)
+			want   string
+		}{
+			{"running", func(*soak.Snapshot) {}, "[==>     ] 25% 00:02:30  13.4k/s  lag 85.7k  threads 9/9  next cut i1 in 47 s  "},
+			{"late", func(s *soak.Snapshot) {
+				s.Elapsed, s.Lag, s.NextCut.In = s.Duration, 12_345_678, 59*time.Second
+				s.ProcessedRate = 123_456
+			}, "[========] 100% 00:10:00  123k/s  lag 12.3M  threads 9/9  next cut i1 in 59 s  "},
+			{"no cut planned", func(s *soak.Snapshot) {
+				s.NextCut, s.Phase = nil, soak.PhaseDraining
+			}, "[==>     ] 25% 00:02:30  draining  13.4k/s  lag 85.7k  threads 9/9  clean  i2 "},
+			{"not verified", func(s *soak.Snapshot) {
+				s.NextCut, s.Verify = nil, verify.Status{}
+			}, "[==>     ] 25% 00:02:30  13.4k/s  lag 85.7k  threads 9/9  i2 cut 12 s"},
+		}
+		for _, tt := range tests {
+			t.Run(tt.name, func(t *testing.T) {
+				var b bytes.Buffer
+				s := sceneAt(sceneEnd)
+				tt.change(s)
+				if err := progressLine(&b, true, s); err != nil {
+					t.Fatal(err)
+				}
+				line := strings.TrimSuffix(strings.TrimPrefix(b.String(), "\r"), "\x1b[K")
+				if len(line) > 79 || !strings.HasPrefix(line, strings.TrimRight(tt.want, " ")) {
+					t.Errorf("got %q, want %q first", line, tt.want)
+				}
+			})
+		}
 	})
 	t.Run("broken pipe", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {

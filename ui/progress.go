@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/charmbracelet/x/term"
@@ -51,13 +52,11 @@ func progressLine(w io.Writer, tty bool, s *soak.Snapshot) error {
 	if s == nil {
 		return nil
 	}
-	text := clean(progressText(s, tty))
+	text := clean(progressText(s)) + "\n"
 	if tty {
 		c := newSheet(terminalWidth(w)-1, 1, &asciiGlyphs) // The last column would wrap on some terminals.
-		c.text(text, sgr{})
+		c.text(clean(progressBarText(s)), sgr{})
 		text = "\r" + string(c.line) + "\x1b[K"
-	} else {
-		text += "\n"
 	}
 	if _, err := io.WriteString(w, text); err != nil {
 		return fmt.Errorf("write progress: %w", err)
@@ -65,32 +64,58 @@ func progressLine(w io.Writer, tty bool, s *soak.Snapshot) error {
 	return nil
 }
 
-// progressText is the same for both forms but for the bar.
-func progressText(s *soak.Snapshot, bar bool) string {
+// progressText is a whole line.
+func progressText(s *soak.Snapshot) string {
 	text := clock(s.Elapsed)
-	if bar && s.Duration > 0 {
-		text = progressBar(s.Elapsed.Seconds()/s.Duration.Seconds(), 20) + " " + text
-	}
 	if s.Duration > 0 {
 		text += " of " + clock(s.Duration)
 	}
-	text += "  " + s.Phase + "  " + perSecond(s.ProcessedRate) + "  lag " + count(s.Lag) +
-		"  threads " + strconv.Itoa(s.ThreadsAlive) + "/" + strconv.Itoa(s.ThreadsTotal)
-	if s.Verify.Verdict != "" {
-		text += "  " + string(s.Verify.Verdict)
-	}
-	for i := range s.Instances {
-		if in := &s.Instances[i]; in.Cut {
-			text += "  " + in.Name + " cut " + span(s.At.Sub(in.CutSince).Truncate(time.Second))
-		}
-	}
-	if s.Waiting != "" {
-		text += "  waiting: " + s.Waiting
-	}
+	text += "  " + s.Phase + "  " + perSecond(s.ProcessedRate) + "  lag " + count(s.Lag) + threadsText(s) + verdictText(s) + troubleText(s)
 	if next := nextCut(s); next != "" {
 		text += "  next cut " + next
 	}
 	return text
+}
+
+// progressBarText is the line of a terminal: short, and what matters first, because it is cut off at the right edge.
+func progressBarText(s *soak.Snapshot) string {
+	text := clock(s.Elapsed)
+	if s.Duration > 0 {
+		text = progressBar(s.Elapsed.Seconds()/s.Duration.Seconds(), 8) + " " + text
+	}
+	if s.Phase != soak.PhaseRunning {
+		text += "  " + s.Phase
+	}
+	text += "  " + short(s.ProcessedRate) + "/s  lag " + short(float64(s.Lag)) + threadsText(s)
+	if next := s.NextCut; next != nil {
+		text += "  next cut " + next.Instance + " in " + span(next.In.Truncate(time.Second))
+	}
+	return text + verdictText(s) + troubleText(s)
+}
+
+func threadsText(s *soak.Snapshot) string {
+	return "  threads " + strconv.Itoa(s.ThreadsAlive) + "/" + strconv.Itoa(s.ThreadsTotal)
+}
+
+func verdictText(s *soak.Snapshot) string {
+	if s.Verify.Verdict == "" {
+		return ""
+	}
+	return "  " + string(s.Verify.Verdict)
+}
+
+// troubleText is what is cut off and what is waited for.
+func troubleText(s *soak.Snapshot) string {
+	var b strings.Builder
+	for i := range s.Instances {
+		if in := &s.Instances[i]; in.Cut {
+			b.WriteString("  " + in.Name + " cut " + span(s.At.Sub(in.CutSince).Truncate(time.Second)))
+		}
+	}
+	if s.Waiting != "" {
+		b.WriteString("  waiting: " + s.Waiting)
+	}
+	return b.String()
 }
 
 func terminalWidth(w io.Writer) int {

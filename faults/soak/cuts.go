@@ -126,7 +126,8 @@ func (c *trackedCut) observeRecovery(now time.Time, instances []runtime.Instance
 			if t.State != string(runtime.ThreadRunning) || t.Rebalancing || !t.Connected || t.Generation < newest {
 				return
 			}
-			if len(t.Tasks) > 0 && !t.LastCommit.After(c.Healed) && !(now.Sub(c.Healed) >= idleProof && idle(&t)) {
+			proven := t.LastCommit.After(c.Healed) || (now.Sub(c.Healed) >= idleProof && idle(&t))
+			if len(t.Tasks) > 0 && !proven {
 				return
 			}
 		}

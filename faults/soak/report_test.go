@@ -20,7 +20,7 @@ func finished() *Snapshot {
 		At: began.Add(time.Minute), Elapsed: time.Minute, ApplicationID: "app", Guarantee: "exactly_once_v2", Profile: "fixed",
 		BrokerKind: "embedded", BrokerVersion: "3.7", Seed: 7,
 		Verify: verify.Status{
-			Verdict: verify.Clean, In: 1000, Processed: 1000, Out: 4000, Stores: 63, DigestChecked: 63,
+			Verdict: verify.Clean, Final: true, In: 1000, Processed: 1000, Out: 4000, Stores: 63, DigestChecked: 63,
 			Latency: verify.Latency{P50: 61234 * time.Microsecond, P99: 150 * time.Millisecond, Max: time.Second},
 		},
 		In: 1000, Processed: 1010, MaxRate: 20000.04, ThreadsTotal: 9, ThreadsAlive: 9,
@@ -41,7 +41,7 @@ func finished() *Snapshot {
 
 func TestReport(t *testing.T) {
 	r := NewReport(finished(), Outcome{
-		Verified: true, LoadPeriod: 50 * time.Second, LoadProcessed: 999, OpenAtEnd: new(int64(0)),
+		Verified: true, Loaded: true, LoadPeriod: 50 * time.Second, LoadProcessed: 999, OpenAtEnd: new(int64(0)),
 		Faults: []ReportFault{{Kind: FaultPanic, Instance: "i3", Thread: "i3-StreamThread-2", StartMS: new(int64(15000))}},
 		Died:   []ThreadDied{{Thread: "i3-StreamThread-2", At: time.Date(2026, 1, 1, 12, 0, 15, 0, time.UTC), Cause: "panic", Error: "panic: injected"}},
 	})
@@ -161,7 +161,7 @@ func TestReportOfNothingHasNoZeroesForUnknown(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, absent := range []string{
-		"verdict", "duration_ms", "out\"", "lost", "duplicated", "avg_per_s", "max_per_s", "latency_ms", "open_at_end", "stores", "digest",
+		"verdict", "duration_ms", "in\"", "out\"", "lost", "duplicated", "avg_per_s", "max_per_s", "latency_ms", "open_at_end", "stores", "digest",
 	} {
 		if strings.Contains(string(got), absent) {
 			t.Errorf("%s must be absent in %s", absent, got)
@@ -171,6 +171,38 @@ func TestReportOfNothingHasNoZeroesForUnknown(t *testing.T) {
 		if !strings.Contains(string(got), list) {
 			t.Errorf("%s is missing in %s", list, got)
 		}
+	}
+}
+
+func TestReportOfInput(t *testing.T) {
+	tests := []struct {
+		name    string
+		outcome Outcome
+		want    *int64
+	}{
+		{"load", Outcome{Loaded: true}, new(int64(0))},
+		{"load and verifier", Outcome{Loaded: true, Verified: true}, new(int64(0))},
+		{"verifier", Outcome{Verified: true}, new(int64(1000))},
+		{"neither", Outcome{}, nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := finished()
+			s.In = 0
+			got := NewReport(s, tt.outcome).Records.In
+			if (got == nil) != (tt.want == nil) || got != nil && *got != *tt.want {
+				t.Errorf("got %v, want %v", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestReportHasNoDigestsBeforeTheyAreCompared(t *testing.T) {
+	s := finished()
+	s.Verify.Final = false
+	r := NewReport(s, Outcome{Verified: true})
+	if r.State.Stores != nil || r.State.DigestChecked != nil || r.State.DigestMismatch != nil || r.Records.Out == nil {
+		t.Errorf("%+v %+v", r.State, r.Records)
 	}
 }
 
@@ -196,6 +228,9 @@ func TestVerdictAndExitCode(t *testing.T) {
 		{"no verifier", "", Outcome{}, "", ExitClean},
 		{"no verifier, not clean", "", Outcome{Violations: []string{"5 left"}}, "", ExitViolation},
 		{"no verifier, death", "", Outcome{Died: survivable}, "", ExitViolation},
+		{"no verifier, undecided", "", Outcome{Undecided: []string{"no broker"}}, "", ExitUnknown},
+		{"no verifier, not clean and undecided", "", Outcome{Violations: []string{"5 left"}, Undecided: []string{"x"}}, "", ExitViolation},
+		{"no verifier, undecided and death", "", Outcome{Undecided: []string{"x"}, Died: survivable}, "", ExitViolation},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -302,6 +337,12 @@ func TestJUnitOfBadRuns(t *testing.T) {
 		{"violation", func(r *Report) { r.Verdict = verify.Violation }, func(s junitSuite) bool { return s.Cases[0].Failure != nil }},
 		{"unknown", func(r *Report) { r.Verdict = verify.Unknown }, func(s junitSuite) bool { return s.Cases[0].Error != nil && s.Errors == 1 }},
 		{"none", func(r *Report) { r.Verdict = "" }, func(s junitSuite) bool { return s.Cases[0].Skipped != nil }},
+		{"not verified, undecided", func(r *Report) { r.Verdict, r.Reasons, r.undecided = "", []string{"no broker"}, true }, func(s junitSuite) bool {
+			return s.Cases[0].Error != nil && s.Cases[0].Error.Message == "not verified: no broker"
+		}},
+		{"not verified, not clean", func(r *Report) { r.Verdict, r.Reasons = "", []string{"5 left"} }, func(s junitSuite) bool {
+			return s.Cases[0].Failure != nil && s.Failures == 1
+		}},
 		{"thread missing", func(r *Report) { r.Threads.Alive-- }, func(s junitSuite) bool { return s.Cases[1].Failure != nil }},
 		{"thread died", func(r *Report) { r.Threads.Died = []ThreadDied{{Survivable: true}} }, func(s junitSuite) bool { return s.Cases[1].Failure != nil }},
 		{"user code died", func(r *Report) { r.Threads.Died = []ThreadDied{{}} }, func(s junitSuite) bool { return s.Cases[1].Failure == nil }},
