@@ -125,7 +125,7 @@ func Default() Config {
 			TransactionTimeout:       10 * time.Second,
 			StoreCache:               64 << 20,
 			StoreMemtable:            1 << 20,
-			ChangelogRewriteInterval: 30 * time.Second,
+			ChangelogRewriteInterval: 15 * time.Second,
 			RepartitionPurgeInterval: 30 * time.Second,
 			RecordingLevel:           "info",
 			ActiveFencing:            true,
