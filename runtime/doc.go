@@ -32,7 +32,8 @@
 // # Rules that exactly-once rests on
 //
 //   - A transaction is committed under the member id and generation under which its tasks were assigned, never without
-//     (KIP-447). A member id that has changed means that the tasks were lost meanwhile, whatever the client says.
+//     (KIP-447). A member id that has changed, or a generation that this member has never heard of, means
+//     that the tasks were lost meanwhile, whatever the client says.
 //   - A task that somebody claims, in whatever generation, is given to nobody else before that member has let go of it.
 //   - Requests that send offsets or end a transaction are never repeated: a late one could decide the next transaction
 //     (KAFKA-17754). An unanswered one leaves the outcome unknown, and the broker is asked.

@@ -68,7 +68,8 @@ const migrationPause = 50 * time.Millisecond
 // errTooManyMigrations ends a thread that does nothing but start over.
 var errTooManyMigrations = errors.New("too many migrations")
 
-// reviveTask takes a task back to CREATED. A store that is broken is abandoned; the task then opens it anew.
+// reviveTask takes a task back to CREATED. Its stores stay open; one that is broken is
+// emptied and rebuilt when the task is restored.
 func (t *StreamThread) reviveTask(task *streamTask) error {
 	t.detach(task)
 	return task.revive()
