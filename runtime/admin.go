@@ -66,6 +66,17 @@ func (a *admin) logBounds(ctx context.Context, partitions []topicPartition) (map
 	return bounds, nil
 }
 
+// positions returns where a task may go on: what the group has committed, and the bounds of the logs. The bounds come first:
+// purges follow commits, so an offset that is committed now and lies before them is a hole.
+func (a *admin) positions(ctx context.Context, partitions []topicPartition) (map[topicPartition]logBounds, map[topicPartition]committedOffset, error) {
+	bounds, err := a.logBounds(ctx, partitions)
+	if err != nil {
+		return nil, nil, err
+	}
+	offsets, err := a.committedOffsets(ctx, partitions)
+	return bounds, offsets, err
+}
+
 // committedOffsets reads the group's offsets back with require_stable (KIP-447).
 func (a *admin) committedOffsets(ctx context.Context, partitions []topicPartition) (map[topicPartition]committedOffset, error) {
 	ctx, cancel := context.WithTimeout(ctx, a.timeout)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"time"
 
 	"eostop/runtime/journal"
@@ -24,6 +25,9 @@ type Config struct {
 	StreamThreads int
 	// StateDir is the instance's own state directory.
 	StateDir string
+
+	Guarantee Guarantee // processing guarantee
+	StateMode StateMode
 
 	CommitInterval    time.Duration // between two commits of a thread
 	PollInterval      time.Duration // the longest that a thread waits for records (Kafka's poll.ms)
@@ -48,6 +52,21 @@ type Config struct {
 	RepartitionPurgeInterval time.Duration
 	// ActiveFencing lets the group's leader abort what expelled members left open, instead of waiting for the transaction time-out.
 	ActiveFencing bool
+	// TaskTimeout is how long a step of a task may fail again and again, while brokers can be reached, before the thread
+	// dies of it (task.timeout.ms).
+	TaskTimeout time.Duration
+	// MaxTaskIdle is how long a task waits for an input that has nothing although it is not behind, so that it processes
+	// its inputs in the order of time; negative: it never waits, not even for records that it knows of (max.task.idle.ms).
+	MaxTaskIdle time.Duration
+	// BufferedRecords is how many fetched records of a partition may wait before it is no longer fetched
+	// (buffered.records.per.partition).
+	BufferedRecords int
+	// GroupInstanceID makes the threads static members of the group, called <GroupInstanceID>-<n>: the group keeps their
+	// tasks for them until the session time-out when they go away (KIP-345). Empty: dynamic members.
+	GroupInstanceID string
+	// ProductionHandler and UncaughtHandler decide about errors; nil takes the defaults.
+	ProductionHandler ProductionHandler
+	UncaughtHandler   UncaughtHandler
 	// MaxMigrations in a row of one thread, without a commit between, are fatal: they would hide a mistake of ours.
 	MaxMigrations int
 	// Memtable is the size of a store's memtable in bytes.
@@ -58,6 +77,10 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		StreamThreads:            3,
+		Guarantee:                ExactlyOnceV2,
+		StateMode:                StateTransactional,
+		TaskTimeout:              5 * time.Minute,
+		BufferedRecords:          1000,
 		CommitInterval:           100 * time.Millisecond,
 		PollInterval:             100 * time.Millisecond,
 		MaxPollRecords:           1000,
@@ -88,6 +111,10 @@ func (c *Config) Validate() error {
 	check(c.ClientID != "", "ClientID: must not be empty")
 	check(c.StateDir != "", "StateDir: must not be empty")
 	check(c.StreamThreads > 0, "StreamThreads: %d, must be at least 1", c.StreamThreads)
+	check(slices.Contains(Guarantees(), c.Guarantee), "Guarantee: %q, must be one of %v", c.Guarantee, Guarantees())
+	check(slices.Contains(StateModes(), c.StateMode), "StateMode: %q, must be one of %v", c.StateMode, StateModes())
+	check(c.TaskTimeout >= 0, "TaskTimeout: %v, must not be negative", c.TaskTimeout)
+	check(c.BufferedRecords > 0, "BufferedRecords: %d, must be at least 1", c.BufferedRecords)
 	check(c.CommitInterval > 0, "CommitInterval: %v, must be positive", c.CommitInterval)
 	check(c.PollInterval > 0, "PollInterval: %v, must be positive", c.PollInterval)
 	check(c.MaxPollRecords > 0, "MaxPollRecords: %d, must be at least 1", c.MaxPollRecords)

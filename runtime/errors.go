@@ -156,6 +156,9 @@ func Classify(err error) (ErrorClass, string) {
 // classifyCause looks the root cause up; known is false for errors that nobody has thought of.
 func classifyCause(err error) (class ErrorClass, name string, known bool) {
 	var (
+		production  *ProductionError
+		timeout     *TaskTimeoutError
+		requested   *shutdownRequestedError
 		input       *InputLostError
 		panicked    *PanicError
 		processing  *topology.ProcessingError
@@ -165,6 +168,13 @@ func classifyCause(err error) (class ErrorClass, name string, known bool) {
 		dataLoss    *kgo.ErrDataLoss
 	)
 	switch {
+	case errors.As(err, &requested):
+		return Fatal, "shutdown requested", true
+	case errors.As(err, &timeout):
+		return Fatal, "task time-out", true
+	case errors.As(err, &production):
+		_, name, _ := classifyCause(production.Err)
+		return Fatal, name, true
 	case errors.As(err, &input):
 		return Fatal, "input lost", true
 	case errors.As(err, &assigned):

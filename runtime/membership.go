@@ -34,7 +34,7 @@ func joinGroup(t *StreamThread) (*membership, error) {
 	m.owned.Store(new([]TaskID))
 	m.joined.Store(-1)
 	cfg := &t.instance.cfg
-	client, err := kgo.NewClient(append(t.instance.clientOptions(t, "consumer"),
+	opts := append(t.instance.clientOptions(t, "consumer"),
 		kgo.ConsumerGroup(cfg.ApplicationID),
 		kgo.ConsumeTopics(t.instance.program.externalTopics()...),
 		kgo.Balancers(&groupBalancer{member: m}),
@@ -46,7 +46,11 @@ func joinGroup(t *StreamThread) (*membership, error) {
 		kgo.OnPartitionsAssigned(func(_ context.Context, c *kgo.Client, _ map[string][]int32) { m.tell(c, assigned) }),
 		kgo.OnPartitionsLost(func(_ context.Context, c *kgo.Client, _ map[string][]int32) { m.tell(c, lost) }),
 		kgo.WithHooks(groupErrors{m}),
-	)...)
+	)
+	if id := t.instance.groupInstanceID(t.index); id != "" {
+		opts = append(opts, kgo.InstanceID(id))
+	}
+	client, err := kgo.NewClient(opts...)
 	if err != nil {
 		return nil, fmt.Errorf("group member: %w", err)
 	}
@@ -88,6 +92,7 @@ func (m *membership) tell(client *kgo.Client, kind newsKind) {
 	news := groupNews{kind: kind, handled: make(chan struct{})}
 	if kind == assigned {
 		news.identity.member, news.identity.generation = client.GroupMetadata()
+		news.identity.static = m.thread.instance.groupInstanceID(m.thread.index)
 		news.assignment = m.latest.Load()
 		m.follow(m.joined.Load(), news.identity.generation)
 		news.missed = m.missed.Swap(false)

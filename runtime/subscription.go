@@ -23,6 +23,8 @@ type subscription struct {
 type assignment struct {
 	Version int      `json:"v"`
 	Tasks   []TaskID `json:"tasks,omitempty"`
+	// Standbys are the tasks whose stores the member keeps up to date.
+	Standbys []TaskID `json:"standbys,omitempty"`
 	// Leader is the thread that has decided.
 	Leader string `json:"leader,omitempty"`
 	// Partitions are the partition counts of all source topics, so that members build the same tasks as the leader.

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"eostop/runtime/journal"
-	"eostop/runtime/state"
 	"eostop/runtime/topology"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -29,7 +28,17 @@ type inputPartition struct {
 	position      int64 // next offset to process; what a commit writes
 	epoch         int32 // leader epoch of the record before position
 	highWatermark int64
+	stable        int64 // end of what can be read, as last seen: behind it transactions are open
 	partitionTime int64 // highest record timestamp, ms; -1 unknown
+	paused        bool  // not fetched until the queue is shorter
+}
+
+// resume lets the partition be fetched again. The client remembers a pause beyond the partition's removal.
+func (in *inputPartition) resume(t *StreamThread) {
+	if in.paused {
+		t.consumer.ResumeFetchPartitions(map[string][]int32{in.topic: {in.partition}})
+		in.paused = false
+	}
 }
 
 // lag returns the records between the position and the end of the partition as last seen; 0 before the first fetch.
@@ -38,66 +47,58 @@ func (in *inputPartition) lag() int64 { return max(0, in.highWatermark-in.positi
 // streamTask is an active task: a sub-topology's processors over one partition of its sources, with their stores. It
 // belongs to its thread's goroutine. It implements topology.Host.
 type streamTask struct {
-	id     TaskID
-	thread *StreamThread
-	state  *stateMachine[TaskState]
-	graph  *topology.Graph
-	inputs []*inputPartition
-	stores []*taskStore // in topological order, which is the order caches are flushed in
+	id      TaskID
+	thread  *StreamThread
+	state   *stateMachine[TaskState]
+	graph   *topology.Graph // while the task is RUNNING
+	inputs  []*inputPartition
+	manager *stateManager
+	slot    *producerSlot // what it writes through
 
-	streamTime    int64
-	commitNeeded  bool
-	processed     int64 // records taken from the queues, in committed transactions or not
-	uncommittedIn int64 // records of external topics processed in the open transaction
-	firstCommit   time.Time
-	lastCommit    time.Time
-	offsetsDue    time.Time // when to ask for the committed offsets (again)
+	streamTime      int64
+	commitNeeded    bool
+	commitRequested bool
+	processed       int64 // records taken from the queues, in committed transactions or not
+	uncommittedIn   int64 // records of external topics processed in the open transaction
+	firstCommit     time.Time
+	lastCommit      time.Time
+	idleSince       time.Time // since when the task waits for an input although another one has records; zero = it does not
 }
 
 var _ topology.Host = (*streamTask)(nil)
 
-// newTask builds a task in state CREATED; nothing is opened yet.
-func newTask(thread *StreamThread, id TaskID, partitions map[string]int32) *streamTask {
-	t := &streamTask{id: id, thread: thread, streamTime: -1}
-	t.state = newStateMachine("task ["+id.String()+"]", TaskCreated, taskTransitions, func(from, to TaskState) {
-		thread.emit(journal.Event{
-			Kind: journal.KindTaskState, Level: journal.Debug, Task: id.String(), From: string(from), To: string(to),
-			Text: fmt.Sprintf("task [%s] State transition from %s to %s", id, from, to),
-		})
-	})
+// newTask builds a task in state CREATED over stores that are open.
+func newTask(thread *StreamThread, id TaskID, manager *stateManager, partitions map[string]int32) *streamTask {
+	t := &streamTask{id: id, thread: thread, manager: manager, streamTime: -1}
+	t.state = newTaskState(thread, id)
+	t.slot = thread.newTaskSlot(t)
+	for _, s := range manager.stores {
+		s.task = t
+	}
 	sub := thread.instance.program.sub(id.Subtopology)
 	for _, logical := range sub.Sources {
 		topic := thread.instance.program.topic(logical)
 		if id.Partition < partitions[topic] {
 			t.inputs = append(t.inputs, &inputPartition{
 				topicPartition: topicPartition{topic, id.Partition}, logical: logical,
-				external: !thread.instance.program.internal(logical), partitionTime: -1, position: -1, epoch: -1, highWatermark: -1,
+				external: !thread.instance.program.internal(logical), partitionTime: -1, position: -1, epoch: -1, highWatermark: -1, stable: -1,
 			})
 		}
 	}
 	return t
 }
 
-// open opens the stores and builds the processors. A store is registered only once it is open, so that a failed open
-// leaves nothing behind that a later open could trip over (KAFKA-9231, second cause).
-func (t *streamTask) open() error {
-	inst := t.thread.instance
-	for _, spec := range inst.program.sub(t.id.Subtopology).Stores {
-		store, err := inst.directory.OpenStore(t.id.String(), spec.Name, state.StoreOptions{Cache: inst.cache, MemtableBytes: inst.cfg.Memtable})
-		if err != nil {
-			t.closeStores(false)
-			return fmt.Errorf("task %s: open store %s: %w", t.id, spec.Name, err)
-		}
-		t.stores = append(t.stores, newTaskStore(t, spec, store))
-	}
-	if err := t.instantiate(); err != nil {
-		t.closeStores(false)
-		return err
-	}
-	t.thread.log().Info("Initialized", "task", t.id.String())
-	return nil
+// newTaskState returns the state machine of a task, active or standby.
+func newTaskState(thread *StreamThread, id TaskID) *stateMachine[TaskState] {
+	return newStateMachine("task ["+id.String()+"]", TaskCreated, taskTransitions, func(from, to TaskState) {
+		thread.emit(journal.Event{
+			Kind: journal.KindTaskState, Level: journal.Debug, Task: id.String(), From: string(from), To: string(to),
+			Text: fmt.Sprintf("task [%s] State transition from %s to %s", id, from, to),
+		})
+	})
 }
 
+// instantiate makes the processors, fresh ones each time the task begins to run.
 func (t *streamTask) instantiate() error {
 	graph, err := t.thread.instance.program.topology.Instantiate(t.id.Subtopology, t)
 	if err != nil {
@@ -126,7 +127,7 @@ func (t *streamTask) StreamTime() int64 { return t.streamTime }
 
 // Store implements topology.Host.
 func (t *streamTask) Store(name string) (topology.BytesStore, error) {
-	for _, s := range t.stores {
+	for _, s := range t.manager.stores {
 		if s.spec.Name == name {
 			return s, nil
 		}
@@ -146,7 +147,8 @@ func (t *streamTask) Send(topic string, partition int32, key, value []byte, time
 			r.Headers[i] = kgo.RecordHeader(h)
 		}
 	}
-	return t.thread.producer.send(r, t.thread.producer.sent)
+	t.commitNeeded = true
+	return t.slot.producer.send(r, t.slot.producer.sent)
 }
 
 // add queues fetched records. Control records have no payload, but the position must pass them.
@@ -158,15 +160,45 @@ func (t *streamTask) add(in *inputPartition, records []*kgo.Record) {
 	}
 }
 
-// next chooses the queue whose head has the smallest timestamp, so that inputs are worked off in the order of time.
+// next chooses the queue whose head has the smallest timestamp, so that inputs are worked off in the order of time; nil if
+// none has records, or if it is worth waiting for the records of another one.
 func (t *streamTask) next() *inputPartition {
 	var chosen *inputPartition
+	lacking := false
 	for _, in := range t.inputs {
-		if len(in.queue) > 0 && (chosen == nil || in.queue[0].Timestamp.Before(chosen.queue[0].Timestamp)) {
+		switch {
+		case len(in.queue) == 0:
+			lacking = true
+		case chosen == nil || in.queue[0].Timestamp.Before(chosen.queue[0].Timestamp):
 			chosen = in
 		}
 	}
+	if chosen == nil || !lacking {
+		t.idleSince = time.Time{}
+		return chosen
+	}
+	if !t.goAhead(time.Now()) {
+		return nil
+	}
 	return chosen
+}
+
+// goAhead decides whether to process although an input has nothing (KIP-695): not while more of it is known to be there; else after
+// the task has been idle for max.task.idle.
+func (t *streamTask) goAhead(now time.Time) bool {
+	limit := t.thread.instance.cfg.MaxTaskIdle
+	if limit < 0 {
+		return true
+	}
+	for _, in := range t.inputs {
+		if len(in.queue) == 0 && in.stable > in.position {
+			return false
+		}
+	}
+	if t.idleSince.IsZero() {
+		t.idleSince = now
+	}
+	return now.Sub(t.idleSince) >= limit
 }
 
 // process works off up to limit queued records and returns how many it took.
@@ -219,14 +251,19 @@ func (t *streamTask) offsets(into map[topicPartition]offsetAndMetadata) {
 	}
 }
 
+// flushCaches writes what the record caches hold to stores and changelogs, and passes it on downstream.
+func (t *streamTask) flushCaches() error {
+	return nil
+}
+
 // committed applies what the committed transaction wrote: each store takes its buffer and changelog position in one batch.
 func (t *streamTask) committed(at time.Time) error {
-	for _, s := range t.stores {
+	for _, s := range t.manager.stores {
 		if err := s.commit(); err != nil {
 			return fmt.Errorf("task %s: store %s: %w", t.id, s.spec.Name, err)
 		}
 	}
-	t.commitNeeded, t.uncommittedIn = false, 0
+	t.commitNeeded, t.commitRequested, t.uncommittedIn = false, false, 0
 	if t.firstCommit.IsZero() {
 		t.firstCommit = at
 	}
@@ -245,11 +282,8 @@ func (t *streamTask) revive() error {
 			return err
 		}
 	}
-	for _, s := range t.stores {
-		s.abort()
-	}
-	t.commitNeeded, t.uncommittedIn = false, 0
-	return t.instantiate()
+	t.manager.abort()
+	return nil
 }
 
 // suspend closes the processors and forgets what was fetched.
@@ -257,7 +291,7 @@ func (t *streamTask) suspend() error {
 	for _, in := range t.inputs {
 		in.queue, in.position, in.epoch = nil, -1, -1
 	}
-	t.streamTime = -1
+	t.streamTime, t.commitNeeded, t.commitRequested, t.uncommittedIn = -1, false, false, 0
 	if t.graph != nil {
 		if err := t.thread.guard(t.graph.Close); err != nil {
 			// Closing is a clean-up path: it must not raise a new fatal error.
@@ -277,42 +311,44 @@ func (t *streamTask) close(clean bool) error {
 		return nil
 	}
 	err := t.suspend()
-	t.closeStores(clean)
+	if t.slot.task == t {
+		t.slot.close()
+	}
+	t.manager.close(clean)
 	if err == nil {
 		err = t.to(TaskClosed)
 	}
+	t.thread.logClosed(t.id, clean)
+	return err
+}
+
+func (t *StreamThread) logClosed(id TaskID, clean bool) {
 	text := "Closed dirty"
 	if clean {
 		text = "Closed clean"
 	}
-	t.thread.log().Info(text, "task", t.id.String())
-	return err
+	t.log().Info(text, "task", id.String())
 }
 
-func (t *streamTask) closeStores(clean bool) {
-	for _, s := range t.stores {
-		if err := s.close(); err != nil {
-			t.thread.log().Warn("closing store failed", "task", t.id.String(), "store", s.spec.Name, "clean", clean, "error", err)
-		}
+// release ends the task as close does, but leaves its stores open for the standby task that it becomes (recycling).
+func (t *streamTask) release() (*stateManager, error) {
+	if err := t.suspend(); err != nil {
+		return nil, err
 	}
-	t.stores = nil
-}
-
-// restored reports whether every store has caught up with its changelog.
-func (t *streamTask) restored() bool {
-	for _, s := range t.stores {
-		if s.restore != nil {
-			return false
-		}
+	if t.slot.task == t {
+		t.slot.close()
 	}
-	return true
+	for _, s := range t.manager.stores {
+		s.task, s.acks, s.rewrite = nil, nil, rewritePass{}
+	}
+	return t.manager, t.to(TaskClosed)
 }
 
 func (t *streamTask) status() TaskStatus {
 	current, since := t.state.get()
 	s := TaskStatus{
 		ID: t.id.String(), State: string(current), Since: since, Lag: -1, Processed: t.processed,
-		FirstCommit: t.firstCommit, LastCommit: t.lastCommit,
+		FirstCommit: t.firstCommit, LastCommit: t.lastCommit, RestoreRemaining: t.manager.lag(),
 	}
 	if current == TaskRunning {
 		s.Lag = 0
@@ -322,9 +358,6 @@ func (t *streamTask) status() TaskStatus {
 		if current == TaskRunning {
 			s.Lag += in.lag()
 		}
-	}
-	for _, store := range t.stores {
-		s.RestoreRemaining += store.lag()
 	}
 	return s
 }

@@ -154,7 +154,7 @@ func TestHistory(t *testing.T) {
 	begin := time.Date(2026, 11, 3, 14, 0, 0, 0, time.UTC)
 	at := func(ms int, processed int64, counter uint64) {
 		s := &soak.Snapshot{Seq: uint64(ms) + 1, At: begin.Add(time.Duration(ms) * time.Millisecond), Processed: processed}
-		s.Instances = []soak.Instance{{InstanceStatus: runtime.InstanceStatus{Name: "i1", Threads: []runtime.ThreadStatus{{Name: "a", Processed: counter}}}}}
+		s.Instances = []soak.Instance{{InstanceStatus: runtime.InstanceStatus{Name: "i1", Threads: []runtime.ThreadStatus{{Name: "a", Counters: runtime.Counters{Processed: counter}}}}}}
 		h.add(s)
 	}
 	for ms := 0; ms <= 10000; ms += 130 {

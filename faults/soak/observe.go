@@ -99,11 +99,12 @@ func (snap *Snapshot) count(i *runtime.InstanceStatus) {
 			snap.ThreadsAlive++
 		default:
 		}
-		snap.Transactions.Committed += t.Committed
-		snap.Transactions.Aborted += t.Aborted
-		snap.Transactions.Fenced += t.Fenced
-		snap.Transactions.UnknownOutcome += t.UnknownOutcome
 	}
+	counted := i.Totals()
+	snap.Transactions.Committed += counted.Committed
+	snap.Transactions.Aborted += counted.Aborted
+	snap.Transactions.Fenced += counted.Fenced
+	snap.Transactions.UnknownOutcome += counted.UnknownOutcome
 }
 
 // rates derives a rate from a counter over a window of a second.

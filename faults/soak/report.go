@@ -262,12 +262,11 @@ func (r *Report) judge(s *Snapshot, o Outcome) {
 }
 
 func (st *ReportState) counters(s *Snapshot) {
-	for _, instance := range s.Instances {
-		for _, t := range instance.Threads {
-			st.RestoredRecords += t.RestoredRecords
-			st.Wiped += t.Wiped
-			st.Rebuilt += t.Rebuilt
-		}
+	for i := range s.Instances {
+		counted := s.Instances[i].Totals()
+		st.RestoredRecords += counted.RestoredRecords
+		st.Wiped += counted.Wiped
+		st.Rebuilt += counted.Rebuilt
 	}
 }
 

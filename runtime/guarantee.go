@@ -1,0 +1,34 @@
+package runtime
+
+// Guarantee is a processing guarantee, with the names of Kafka Streams' processing.guarantee.
+type Guarantee string
+
+// The guarantees.
+const (
+	// ExactlyOnceV2 has one transactional producer per thread, fenced by the group's member id and generation (KIP-447).
+	ExactlyOnceV2 Guarantee = "exactly_once_v2"
+	// ExactlyOnce has one transactional producer per task, fenced by the producer of the task's next owner (KIP-129).
+	ExactlyOnce Guarantee = "exactly_once"
+	// AtLeastOnce has one producer per thread without transactions, and commits offsets as a group member.
+	AtLeastOnce Guarantee = "at_least_once"
+)
+
+// Guarantees lists what Config.Guarantee can be.
+func Guarantees() []Guarantee { return []Guarantee{ExactlyOnceV2, ExactlyOnce, AtLeastOnce} }
+
+// transactional reports whether records and offsets are committed together.
+func (g Guarantee) transactional() bool { return g != AtLeastOnce }
+
+// StateMode says how a task's stores are kept in step with what is committed.
+type StateMode string
+
+// The state modes.
+const (
+	// StateTransactional keeps uncommitted changes in memory: what is on disk is a committed prefix of the changelog.
+	StateTransactional StateMode = "transactional"
+	// StateWipe writes through, as Kafka Streams does: after an unclean close the store is thrown away under exactly-once.
+	StateWipe StateMode = "wipe"
+)
+
+// StateModes lists what Config.StateMode can be.
+func StateModes() []StateMode { return []StateMode{StateTransactional, StateWipe} }
