@@ -48,7 +48,7 @@ func (i *Instance) clientOptions(t *StreamThread, role string) []kgo.Opt {
 // never chooses one itself; control records move the position past the end of transactions.
 func (i *Instance) fetchOptions(t *StreamThread, role string) []kgo.Opt {
 	opts := i.clientOptions(t, role)
-	if i.cfg.Guarantee.transactional() {
+	if i.cfg.Guarantee.Transactional() {
 		opts = append(opts, kgo.FetchIsolationLevel(kgo.ReadCommitted()))
 	}
 	return append(opts,
@@ -70,7 +70,7 @@ func (i *Instance) producerOptions(t *StreamThread, transactionalID string) []kg
 		kgo.ProduceRequestTimeout(5*time.Second),
 		kgo.ProducerBatchCompression(kgo.NoCompression()),
 	)
-	if !i.cfg.Guarantee.transactional() {
+	if !i.cfg.Guarantee.Transactional() {
 		return opts
 	}
 	return append(opts,

@@ -88,7 +88,7 @@ func (t *StreamThread) commitSlot(ctx context.Context, slot *producerSlot) error
 
 // commitOffsets ends the transaction with the offsets in it, or commits them for the group where there are no transactions.
 func (t *StreamThread) commitOffsets(ctx context.Context, producer *streamsProducer, offsets map[topicPartition]offsetAndMetadata) error {
-	if producer.guarantee.transactional() {
+	if producer.guarantee.Transactional() {
 		return producer.commit(ctx, t.identity, offsets)
 	}
 	if err := t.member.commitOffsets(ctx, t.identity, offsets); err != nil {

@@ -16,8 +16,8 @@ const (
 // Guarantees lists what Config.Guarantee can be.
 func Guarantees() []Guarantee { return []Guarantee{ExactlyOnceV2, ExactlyOnce, AtLeastOnce} }
 
-// transactional reports whether records and offsets are committed together.
-func (g Guarantee) transactional() bool { return g != AtLeastOnce }
+// Transactional reports whether records and offsets are committed together.
+func (g Guarantee) Transactional() bool { return g != AtLeastOnce }
 
 // StateMode says how a task's stores are kept in step with what is committed.
 type StateMode string

@@ -172,7 +172,7 @@ func (i *Instance) emit(e journal.Event) {
 // transactionalID names the producer of a thread (exactly_once_v2): stable for a state directory and an index, so that a
 // restarted thread fences its predecessor at once. Under at_least_once producers have none.
 func (i *Instance) transactionalID(index int) string {
-	if !i.cfg.Guarantee.transactional() {
+	if !i.cfg.Guarantee.Transactional() {
 		return ""
 	}
 	return fmt.Sprintf("%s-%s-%d", i.cfg.ApplicationID, i.directory.ProcessID(), index)

@@ -64,7 +64,7 @@ type streamsProducer struct {
 func openProducer(ctx context.Context, guarantee Guarantee, transactionTimeout time.Duration, opts ...kgo.Opt) (*streamsProducer, error) {
 	p := &streamsProducer{guarantee: guarantee, timeout: transactionTimeout}
 	var err error
-	if guarantee.transactional() {
+	if guarantee.Transactional() {
 		if p.session, err = kgo.NewGroupTransactSession(opts...); err == nil {
 			p.client = p.session.Client()
 		}

@@ -143,7 +143,7 @@ func (s *producerSlot) close() {
 
 // transactionOpen reports whether a transaction is open; records without transactions can be sent again, but not aborted.
 func (s *producerSlot) transactionOpen() bool {
-	return s.producer.inTransactionNow() && s.thread.instance.cfg.Guarantee.transactional()
+	return s.producer.inTransactionNow() && s.thread.instance.cfg.Guarantee.Transactional()
 }
 
 // snapshot completes the status for publication.

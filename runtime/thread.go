@@ -202,7 +202,7 @@ func (t *StreamThread) poll(ctx context.Context) error {
 	fetches.EachPartition(func(f kgo.FetchTopicPartition) {
 		if in, ok := t.inputs[topicPartition{f.Topic, f.Partition}]; ok {
 			in.input.highWatermark, in.input.stable = f.HighWatermark, f.HighWatermark
-			if t.instance.cfg.Guarantee.transactional() && f.LastStableOffset >= 0 {
+			if t.instance.cfg.Guarantee.Transactional() && f.LastStableOffset >= 0 {
 				in.input.stable = f.LastStableOffset
 			}
 			in.task.add(in.input, f.Records)

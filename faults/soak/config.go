@@ -3,6 +3,8 @@ package soak
 import (
 	"fmt"
 	"time"
+
+	"eostop/runtime"
 )
 
 // Config is everything that can be set for a run. Its YAML keys are the names in the tags, joined by dots; config.yaml
@@ -57,6 +59,14 @@ type RuntimeSettings struct {
 	StoreMemtable            Size          `yaml:"store_memtable"`             // of each store
 	ChangelogRewriteInterval time.Duration `yaml:"changelog_rewrite_interval"` // embedded broker only; 0 = never
 	RepartitionPurgeInterval time.Duration `yaml:"repartition_purge_interval"` // 0 = never
+	StandbyReplicas          int           `yaml:"standby_replicas"`
+	AcceptableRecoveryLag    Lag           `yaml:"acceptable_recovery_lag"`
+	MaxWarmupReplicas        int           `yaml:"max_warmup_replicas"`
+	ProbingRebalanceInterval time.Duration `yaml:"probing_rebalance_interval"`
+	TaskTimeout              time.Duration `yaml:"task_timeout"`
+	MaxTaskIdle              time.Duration `yaml:"max_task_idle"` // negative = never wait
+	BufferedRecords          int           `yaml:"buffered_records"`
+	StaticMembership         bool          `yaml:"static_membership"`
 	RecordingLevel           string        `yaml:"recording_level"`
 	ActiveFencing            bool          `yaml:"active_fencing"`
 }
@@ -114,10 +124,10 @@ func Default() Config {
 			Partitions:        9,
 		},
 		Runtime: RuntimeSettings{
-			Guarantee:                guaranteeEOSv2,
+			Guarantee:                string(runtime.ExactlyOnceV2),
 			Instances:                3,
 			Threads:                  3,
-			StateMode:                stateTransactional,
+			StateMode:                string(runtime.StateTransactional),
 			CommitInterval:           100 * time.Millisecond,
 			SessionTimeout:           10 * time.Second,
 			HeartbeatInterval:        time.Second,
@@ -127,6 +137,11 @@ func Default() Config {
 			StoreMemtable:            1 << 20,
 			ChangelogRewriteInterval: 15 * time.Second,
 			RepartitionPurgeInterval: 30 * time.Second,
+			AcceptableRecoveryLag:    Unlimited,
+			MaxWarmupReplicas:        2,
+			ProbingRebalanceInterval: 10 * time.Minute,
+			TaskTimeout:              5 * time.Minute,
+			BufferedRecords:          1000,
 			RecordingLevel:           "info",
 			ActiveFencing:            true,
 		},

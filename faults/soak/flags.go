@@ -32,7 +32,7 @@ func flagSpecs() []flagSpec {
 		{name: "instances", key: "runtime.instances", arg: "N", usage: "instances of the application"},
 		{name: "threads", key: "runtime.threads", arg: "N", usage: "stream threads of each instance"},
 		{name: "name", key: "application.name", arg: "PREFIX", usage: "instances are called PREFIX1, PREFIX2, .."},
-		{name: "guarantee", key: "runtime.guarantee", arg: "NAME", usage: "processing guarantee: exactly_once_v2"},
+		{name: "guarantee", key: "runtime.guarantee", arg: "NAME", usage: "processing guarantee: exactly_once_v2, exactly_once or at_least_once"},
 		{name: "profile", key: "faults.profile", arg: "NAME", usage: "error handling: fixed"},
 		{name: "rate", key: "load.rate", arg: "REC_PER_S", usage: "records a second"},
 		{name: "records", key: "load.records", arg: "N", usage: "stop the load after N records"},

@@ -244,6 +244,11 @@ func (s *Session) instanceConfig(name, dir string) runtime.Config {
 	cfg := runtime.DefaultConfig()
 	cfg.ApplicationID, cfg.ClientID, cfg.StateDir = s.cfg.Application.ID, name, dir
 	cfg.StreamThreads = r.Threads
+	cfg.Guarantee, cfg.StateMode = runtime.Guarantee(r.Guarantee), runtime.StateMode(r.StateMode)
+	cfg.TaskTimeout, cfg.MaxTaskIdle, cfg.BufferedRecords = r.TaskTimeout, r.MaxTaskIdle, r.BufferedRecords
+	if r.StaticMembership {
+		cfg.GroupInstanceID = name
+	}
 	cfg.CommitInterval, cfg.SessionTimeout, cfg.HeartbeatInterval = r.CommitInterval, r.SessionTimeout, r.HeartbeatInterval
 	cfg.RebalanceTimeout, cfg.TransactionTimeout = r.RebalanceTimeout, r.TransactionTimeout
 	cfg.ReplicationFactor = int16(s.cfg.Cluster.ReplicationFactor)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"eostop/faults"
+	"eostop/runtime"
 )
 
 // storm plans cuts of random instances, directions and lengths over a time. Cuts of one instance come one after another; those of
@@ -79,6 +80,26 @@ func TestAStormOfCuts(t *testing.T) {
 		r := play(t, cfg, nil)
 		wantDeaths(t, r, 0)
 	})
+}
+
+// TestAStormUnderEveryGuarantee holds the old guarantees to what they promise, on both transaction protocols.
+func TestAStormUnderEveryGuarantee(t *testing.T) {
+	t.Parallel()
+	for _, guarantee := range runtime.Guarantees() {
+		t.Run(string(guarantee), func(t *testing.T) {
+			t.Parallel()
+			everySeed(t, func(t *testing.T, rng *rand.Rand) {
+				cfg := small(2 * time.Minute)
+				cfg.Runtime.Guarantee = string(guarantee)
+				cfg.Cluster.Embedded.Version = []string{"3.7", "4.0"}[rng.IntN(2)]
+				cfg.Load.Seed = 1 + rng.Int64N(1<<30)
+				cfg.Faults.Cuts = storm(rng, &cfg, cfg.Load.Duration-30*time.Second)
+				t.Logf("Kafka %s, cuts %v", cfg.Cluster.Embedded.Version, cfg.Faults.Cuts)
+				r := play(t, cfg, nil)
+				wantDeaths(t, r, 0)
+			})
+		})
+	}
 }
 
 func TestAStormOfCutsAndStalls(t *testing.T) {

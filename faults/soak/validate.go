@@ -11,15 +11,15 @@ import (
 	"strings"
 	"time"
 
+	"eostop/runtime"
+
 	"github.com/twmb/franz-go/pkg/kversion"
 )
 
 // Names with a meaning beyond the configuration.
 const (
-	topologySoak       = "soak"
-	guaranteeEOSv2     = "exactly_once_v2"
-	stateTransactional = "transactional"
-	profileFixed       = "fixed"
+	topologySoak = "soak"
+	profileFixed = "fixed"
 )
 
 // Limits of values. The first three are those that brokers have when nothing else is configured
@@ -109,7 +109,7 @@ func (v *validator) cluster() {
 	}
 	v.between("cluster.embedded.nodes", c.Embedded.Nodes, 1, maxNodes)
 	v.check(emulated(c.Embedded.Version), "cluster.embedded.version",
-		"%q is not a Kafka version with %s; valid: 2.5 to 2.8, 3.0 to 3.9, 4.0 and later, like 3.7", c.Embedded.Version, guaranteeEOSv2)
+		"%q is not a Kafka version with %s; valid: 2.5 to 2.8, 3.0 to 3.9, 4.0 and later, like 3.7", c.Embedded.Version, runtime.ExactlyOnceV2)
 	v.check(c.Embedded.Listen == "" || validListen(c.Embedded.Listen), "cluster.embedded.listen",
 		"%q is not an address that clients can connect to; write HOST:PORT, like 127.0.0.1:9092", c.Embedded.Listen)
 	v.check(len(c.Brokers) == 0 || c.Embedded.Listen == "", "cluster.embedded.listen",
@@ -153,10 +153,10 @@ func validListen(address string) bool {
 
 func (v *validator) runtime() {
 	r := &v.config.Runtime
-	v.choice(choice{"runtime.guarantee", r.Guarantee, []string{guaranteeEOSv2}, []string{"exactly_once", "at_least_once"}, "guarantee"})
+	v.choice(choice{"runtime.guarantee", r.Guarantee, names(runtime.Guarantees()), nil, "guarantee"})
 	v.between("runtime.instances", r.Instances, 1, maxInstances)
 	v.between("runtime.threads", r.Threads, 1, maxThreads)
-	v.choice(choice{"runtime.state_mode", r.StateMode, []string{stateTransactional}, []string{"wipe"}, "state mode"})
+	v.choice(choice{"runtime.state_mode", r.StateMode, names(runtime.StateModes()), nil, "state mode"})
 	v.duration("runtime.commit_interval", r.CommitInterval, time.Millisecond, maxTransactionTimeout)
 	shortest := 100 * time.Millisecond // A real cluster may be configured for anything.
 	if len(v.config.Cluster.Brokers) == 0 {
@@ -177,7 +177,21 @@ func (v *validator) runtime() {
 		"%s is negative; valid: 0s (never) and more", formatDuration(r.ChangelogRewriteInterval))
 	v.check(r.RepartitionPurgeInterval >= 0, "runtime.repartition_purge_interval",
 		"%s is negative; valid: 0s (never) and more", formatDuration(r.RepartitionPurgeInterval))
+	v.between("runtime.standby_replicas", r.StandbyReplicas, 0, maxInstances)
+	v.between("runtime.max_warmup_replicas", r.MaxWarmupReplicas, 1, math.MaxInt32)
+	v.duration("runtime.probing_rebalance_interval", r.ProbingRebalanceInterval, time.Second, 24*time.Hour)
+	v.check(r.TaskTimeout >= 0, "runtime.task_timeout", "%s is negative; valid: 0s and more", formatDuration(r.TaskTimeout))
+	v.between("runtime.buffered_records", r.BufferedRecords, 1, math.MaxInt32)
 	v.choice(choice{"runtime.recording_level", r.RecordingLevel, []string{"info"}, []string{"debug", "trace"}, "recording level"})
+}
+
+// names are the values of a type of names.
+func names[S ~string](values []S) []string {
+	all := make([]string, len(values))
+	for i, v := range values {
+		all[i] = string(v)
+	}
+	return all
 }
 
 func (v *validator) load() {
