@@ -38,6 +38,7 @@ type Instance struct {
 	once     sync.Once
 	ended    sync.Once      // releases what the threads used
 	failing  sync.WaitGroup // the way to state ERROR
+	stay     atomic.Bool    // threads end without leaving the group
 	shutdown atomic.Bool    // the whole application is to end, and the group is to be told
 	paused   atomic.Bool    // tasks stay, but nothing is processed or restored (KIP-834)
 
@@ -200,6 +201,13 @@ func (i *Instance) Close(ctx context.Context) error {
 	i.failing.Wait()
 	i.setState(InstanceNotRunning)
 	return err
+}
+
+// CloseWithoutLeaving is Close, but the members stay in the group: their tasks are kept for them until the session time-out, so
+// that a restart within it moves nothing (Kafka Streams' default, internal.leave.group.on.close=false).
+func (i *Instance) CloseWithoutLeaving(ctx context.Context) error {
+	i.stay.Store(true)
+	return i.Close(ctx)
 }
 
 // end stops every thread and releases what they used.

@@ -17,6 +17,7 @@ import (
 type membership struct {
 	thread *StreamThread
 	client *kgo.Client
+	drop   context.CancelFunc // fails every request of the client
 	news   chan groupNews
 
 	leaving chan struct{} // closed when the thread has no ear for the group any more
@@ -50,11 +51,13 @@ func joinGroup(t *StreamThread) (*membership, error) {
 	if id := t.instance.groupInstanceID(t.index); id != "" {
 		opts = append(opts, kgo.InstanceID(id))
 	}
-	client, err := kgo.NewClient(opts...)
+	ctx, drop := context.WithCancel(context.Background())
+	client, err := kgo.NewClient(append(opts, kgo.WithContext(ctx))...)
 	if err != nil {
+		drop()
 		return nil, fmt.Errorf("group member: %w", err)
 	}
-	m.client = client
+	m.client, m.drop = client, drop
 	return m, nil
 }
 
@@ -138,14 +141,19 @@ func (m *membership) rejoin() {
 	m.client.ForceRebalance()
 }
 
-// leave leaves the group and closes the client. The deadline matters: without it a member that is cut off would wait for
-// the heal.
-func (m *membership) leave(timeout time.Duration) {
+// leave closes the client and, unless it is to stay, leaves the group. The deadline matters: without it a member that is cut
+// off would wait for the heal. A static member stays anyway. Whoever stays keeps its tasks until the session time-out.
+func (m *membership) leave(timeout time.Duration, stay bool) {
 	close(m.leaving)
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
-	defer cancel()
-	if err := m.client.LeaveGroupContext(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
-		m.thread.log().Debug("leave group", "error", err)
+	defer m.drop()
+	if stay {
+		m.drop()
+	} else {
+		ctx, cancel := context.WithTimeout(context.Background(), timeout)
+		defer cancel()
+		if err := m.client.LeaveGroupContext(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+			m.thread.log().Debug("leave group", "error", err)
+		}
 	}
 	m.client.Close()
 }

@@ -32,7 +32,7 @@ func (t *StreamThread) shutdown(cause error) {
 		t.updater.close()
 	}
 	if t.member != nil {
-		t.member.leave(leaveTimeout)
+		t.member.leave(leaveTimeout, cause == nil && t.instance.stay.Load())
 	}
 	if t.consumer != nil {
 		t.consumer.Close()
