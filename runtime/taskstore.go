@@ -127,7 +127,10 @@ func (s *taskStore) status(standby bool) StoreStatus {
 		Name: s.spec.Name, Task: m.id.String(), Thread: m.thread.name, Instance: m.thread.instance.cfg.ClientID,
 		State: "OPEN", Entries: stats.Entries, Bytes: stats.Bytes, Position: stats.Position, Lag: s.lag(), Registered: true, Standby: standby,
 	}
-	if status.Lag > 0 {
+	switch {
+	case standby:
+		status.State = "STANDBY"
+	case status.Lag > 0:
 		status.State = "RESTORING"
 	}
 	return status
