@@ -67,6 +67,8 @@ type Config struct {
 	// ProductionHandler and UncaughtHandler decide about errors; nil takes the defaults.
 	ProductionHandler ProductionHandler
 	UncaughtHandler   UncaughtHandler
+	// Policy makes known bugs happen again; its zero value is right.
+	Policy Policy
 	// MaxMigrations in a row of one thread, without a commit between, are fatal: they would hide a mistake of ours.
 	MaxMigrations int
 	// Memtable is the size of a store's memtable in bytes.

@@ -176,6 +176,9 @@ func (i *Instance) transactionalID(index int) string {
 	if !i.cfg.Guarantee.Transactional() {
 		return ""
 	}
+	if i.cfg.Policy.SharedTransactionalID {
+		return i.cfg.ApplicationID + "-shared"
+	}
 	return fmt.Sprintf("%s-%s-%d", i.cfg.ApplicationID, i.directory.ProcessID(), index)
 }
 

@@ -35,7 +35,7 @@ func joinGroup(t *StreamThread) (*membership, error) {
 	m.owned.Store(new([]TaskID))
 	m.joined.Store(-1)
 	cfg := &t.instance.cfg
-	opts := append(t.instance.clientOptions(t, "consumer"),
+	opts := append(t.instance.clientOptions(t, groupConsumer),
 		kgo.ConsumerGroup(cfg.ApplicationID),
 		kgo.ConsumeTopics(t.instance.program.externalTopics()...),
 		kgo.Balancers(&groupBalancer{member: m}),

@@ -15,6 +15,9 @@ func (t *StreamThread) handle(err error) error {
 	}
 	class, cause := Classify(err)
 	t.lastCause, t.lastError = cause, err.Error()
+	if t.instance.cfg.Policy.deadly(err) {
+		return err
+	}
 	switch class {
 	case Retriable:
 		if timeout := t.tryAgain(&t.retry, err); timeout != nil {

@@ -282,7 +282,9 @@ func (t *streamTask) revive() error {
 			return err
 		}
 	}
-	t.manager.abort()
+	if !t.thread.instance.cfg.Policy.RestartOnFence {
+		t.manager.abort()
+	}
 	return nil
 }
 

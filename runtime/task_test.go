@@ -106,7 +106,7 @@ func TestGroupIdentity(t *testing.T) {
 
 // TestCommitRefusesWithoutFence: what would not be fenced by member and generation never reaches the broker.
 func TestCommitRefusesWithoutFence(t *testing.T) {
-	p := &streamsProducer{guarantee: ExactlyOnceV2}
+	p := &streamsProducer{guarantee: ExactlyOnceV2, policy: new(Policy)}
 	some := map[topicPartition]offsetAndMetadata{{"in", 0}: {}}
 	if err := p.commit(t.Context(), groupIdentity{member: "m", generation: -1}, some); !errors.Is(err, errNoGeneration) {
 		t.Errorf("got %v, want a refusal", err)

@@ -143,7 +143,7 @@ func (t *StreamThread) start() error {
 		return err
 	}
 	var err error
-	if t.consumer, err = kgo.NewClient(t.instance.fetchOptions(t, "input-consumer")...); err != nil {
+	if t.consumer, err = kgo.NewClient(t.instance.fetchOptions(t, inputConsumer)...); err != nil {
 		return fmt.Errorf("consumer: %w", err)
 	}
 	if t.updater, err = newUpdater(t); err != nil {

@@ -25,7 +25,11 @@ func (i *Instance) onThreadDeath(t *StreamThread, err error) {
 
 	var requested *shutdownRequestedError
 	response := ShutdownClient
-	if !errors.As(err, &requested) {
+	switch {
+	case errors.As(err, &requested):
+	case i.cfg.Policy.KeepDead:
+		response = keepDead
+	default:
 		response = i.uncaught(t.name, err)
 	}
 	var next *StreamThread
@@ -56,6 +60,12 @@ func (i *Instance) onThreadDeath(t *StreamThread, err error) {
 		i.fail()
 	case response == ShutdownApplication:
 		i.requestShutdown()
+	case !slices.ContainsFunc(i.list(), func(t *StreamThread) bool { return !t.in(ThreadDead) }):
+		i.emit(journal.Event{
+			Kind: journal.KindError, Level: journal.Error, Instance: i.cfg.ClientID,
+			Text: fmt.Sprintf("stream-client [%s] All stream threads have died. The instance will be in error state and should be closed.", i.cfg.ClientID),
+		})
+		i.fail()
 	}
 }
 
