@@ -37,7 +37,7 @@ type Policy struct {
 	// RegisterBeforeOpen registers the metrics of a store before it is open (KAFKA-9231, second cause).
 	RegisterBeforeOpen bool
 
-	// NoReinit goes on with a producer that was fenced.
+	// NoReinit goes on with a producer after its transaction has failed.
 	NoReinit bool
 	// ReadUncommittedRestore restores also what was never committed.
 	ReadUncommittedRestore bool

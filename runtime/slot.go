@@ -130,7 +130,7 @@ func (s *producerSlot) discard(err error, cause string) {
 	s.leftOpen = s.leftOpen || aborted
 	s.cause = cause
 	s.phase("DISCARDED")
-	if s.thread.instance.cfg.Policy.NoReinit && fenced {
+	if s.thread.instance.cfg.Policy.NoReinit && s.producer != nil {
 		s.producer.endTransaction()
 		return
 	}

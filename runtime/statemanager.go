@@ -38,6 +38,17 @@ func (m *stateManager) abort() {
 	}
 }
 
+// keep applies what is not committed: the bug that Policy.RestartOnFence makes.
+func (m *stateManager) keep() error {
+	for _, s := range m.stores {
+		if err := s.store.Commit(s.store.Position()); err != nil {
+			return fmt.Errorf("task %s: store %s: %w", m.id, s.spec.Name, err)
+		}
+		s.abort()
+	}
+	return nil
+}
+
 // close closes the stores. It is a clean-up path: what fails is logged only.
 func (m *stateManager) close(clean bool) {
 	for _, s := range m.stores {

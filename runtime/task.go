@@ -282,9 +282,10 @@ func (t *streamTask) revive() error {
 			return err
 		}
 	}
-	if !t.thread.instance.cfg.Policy.RestartOnFence {
-		t.manager.abort()
+	if t.thread.instance.cfg.Policy.RestartOnFence {
+		return t.manager.keep()
 	}
+	t.manager.abort()
 	return nil
 }
 

@@ -254,6 +254,9 @@ func (s *Session) instanceConfig(name, dir string) runtime.Config {
 	cfg.ReplicationFactor = int16(s.cfg.Cluster.ReplicationFactor)
 	cfg.RepartitionPurgeInterval, cfg.ActiveFencing = r.RepartitionPurgeInterval, r.ActiveFencing
 	cfg.Memtable = int(r.StoreMemtable)
+	if p, ok := findProfile(s.cfg.Faults.Profile); ok {
+		p.apply(&cfg)
+	}
 	if s.cluster.embedded != nil {
 		cfg.CompactChangelogs, cfg.ChangelogRewriteInterval = false, r.ChangelogRewriteInterval
 	}
