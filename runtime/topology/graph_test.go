@@ -76,6 +76,7 @@ func (h *host) Send(topic string, partition int32, key, value []byte, timestamp 
 type memory struct {
 	rows    map[string]row
 	puts    []string
+	gets    int
 	getErr  error
 	putErr  error
 	scanErr error
@@ -87,6 +88,7 @@ type row struct {
 }
 
 func (m *memory) Get(key []byte) (value []byte, timestamp int64, ok bool, err error) {
+	m.gets++
 	r, ok := m.rows[string(key)]
 	return r.value, r.timestamp, ok, m.getErr
 }
