@@ -125,6 +125,18 @@ func (t *streamTask) TaskID() string { return t.id.String() }
 // StreamTime implements topology.Host: the highest timestamp seen, in milliseconds, -1 before the first record.
 func (t *streamTask) StreamTime() int64 { return t.streamTime }
 
+// WallClock implements topology.Host.
+func (t *streamTask) WallClock() time.Time { return time.Now() }
+
+// Cache implements topology.Host: there is no record cache, every update goes on at once.
+func (t *streamTask) Cache(string) topology.RecordCache { return nil }
+
+// RequestCommit implements topology.Host. The commit interval is so short that the next commit comes soon enough.
+func (t *streamTask) RequestCommit() {}
+
+// Failed implements topology.Host: every failure of the program is fatal.
+func (t *streamTask) Failed(topology.Failure) topology.Response { return topology.Fail }
+
 // Store implements topology.Host.
 func (t *streamTask) Store(name string) (topology.BytesStore, error) {
 	for _, s := range t.manager.stores {
@@ -234,7 +246,10 @@ func (t *streamTask) processRecord(in *inputPartition, r *kgo.Record) error {
 			headers[i] = topology.Header(h)
 		}
 	}
-	if err := t.graph.Process(in.logical, r.Key, r.Value, timestamp, headers); err != nil {
+	if err := t.graph.Process(topology.Input{
+		Topic: in.logical, Partition: in.partition, Offset: r.Offset,
+		Key: r.Key, Value: r.Value, Timestamp: timestamp, Headers: headers,
+	}); err != nil {
 		return err
 	}
 	t.processed++

@@ -79,6 +79,13 @@ func (s *taskStore) Put(key, value []byte, timestamp int64) error {
 	return s.log(key, value, timestamp)
 }
 
+// Scan implements topology.BytesStore.
+func (s *taskStore) Scan(
+	after []byte, limit int, fn func(key, value []byte, timestamp int64) error,
+) (next []byte, done bool, err error) {
+	return s.store.Scan(after, limit, fn)
+}
+
 // log writes one changelog record: key and raw value, with the value's timestamp as the record's (Kafka Streams' format).
 func (s *taskStore) log(key, value []byte, timestamp int64) error {
 	producer := s.task.slot.producer
