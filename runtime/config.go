@@ -11,6 +11,7 @@ import (
 
 	"eostop/runtime/journal"
 	"eostop/runtime/state"
+	"eostop/runtime/topology"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -64,6 +65,9 @@ type Config struct {
 	// GroupInstanceID makes the threads static members of the group, called <GroupInstanceID>-<n>: the group keeps their
 	// tasks for them until the session time-out when they go away (KIP-345). Empty: dynamic members.
 	GroupInstanceID string
+	// DeserializationHandler, ProcessingHandler (KIP-1033) and SerializationHandler decide about records that the program fails
+	// with; nil fails. They are called in the thread's goroutine.
+	DeserializationHandler, ProcessingHandler, SerializationHandler func(topology.Failure) topology.Response
 	// ProductionHandler and UncaughtHandler decide about errors; nil takes the defaults.
 	ProductionHandler ProductionHandler
 	UncaughtHandler   UncaughtHandler

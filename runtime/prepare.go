@@ -154,7 +154,8 @@ func (t *StreamThread) startTask(task *streamTask, u *updated, add map[string]ma
 		case o.offset < log.start:
 			return &InputLostError{Topic: in.topic, Partition: in.partition, Offset: o.offset, Err: kerr.OffsetOutOfRange}
 		}
-		in.queue, in.position, in.epoch, in.partitionTime = nil, o.offset, o.epoch, o.partitionTime
+		in.reset()
+		in.position, in.epoch, in.partitionTime = o.offset, o.epoch, o.partitionTime
 		in.highWatermark, in.stable = log.end, log.end
 		task.streamTime = max(task.streamTime, o.partitionTime)
 		t.inputs[in.topicPartition] = taskInput{task, in}

@@ -31,6 +31,24 @@ type inputPartition struct {
 	stable        int64 // end of what can be read, as last seen: behind it transactions are open
 	partitionTime int64 // highest record timestamp, ms; -1 unknown
 	paused        bool  // not fetched until the queue is shorter
+
+	head   topology.Input // the first of the queue, with the timestamp that it is processed with
+	headed bool           // head is set
+}
+
+// pop takes the first record off the queue.
+func (in *inputPartition) pop() *kgo.Record {
+	r := in.queue[0]
+	in.queue[0] = nil
+	in.queue = in.queue[1:]
+	in.headed = false
+	in.position, in.epoch = r.Offset+1, r.LeaderEpoch
+	return r
+}
+
+// reset forgets what was fetched.
+func (in *inputPartition) reset() {
+	in.queue, in.headed, in.position, in.epoch = nil, false, -1, -1
 }
 
 // resume lets the partition be fetched again. The client remembers a pause beyond the partition's removal.
@@ -58,8 +76,9 @@ type streamTask struct {
 	streamTime      int64
 	commitNeeded    bool
 	commitRequested bool
-	processed       int64 // records taken from the queues, in committed transactions or not
-	uncommittedIn   int64 // records of external topics processed in the open transaction
+	processed       int64  // records taken from the queues, in committed transactions or not
+	dropped         uint64 // records that the processors have left out, as counted last
+	uncommittedIn   int64  // records of external topics processed in the open transaction
 	firstCommit     time.Time
 	lastCommit      time.Time
 	idleSince       time.Time // since when the task waits for an input although another one has records; zero = it does not
@@ -104,7 +123,7 @@ func (t *streamTask) instantiate() error {
 	if err != nil {
 		return fmt.Errorf("task %s: build processors: %w", t.id, err)
 	}
-	t.graph = graph
+	t.graph, t.dropped = graph, 0
 	return nil
 }
 
@@ -131,11 +150,25 @@ func (t *streamTask) WallClock() time.Time { return time.Now() }
 // Cache implements topology.Host: there is no record cache, every update goes on at once.
 func (t *streamTask) Cache(string) topology.RecordCache { return nil }
 
-// RequestCommit implements topology.Host. The commit interval is so short that the next commit comes soon enough.
-func (t *streamTask) RequestCommit() {}
+// RequestCommit implements topology.Host.
+func (t *streamTask) RequestCommit() { t.commitRequested = true }
 
-// Failed implements topology.Host: every failure of the program is fatal.
-func (t *streamTask) Failed(topology.Failure) topology.Response { return topology.Fail }
+// Failed implements topology.Host: it asks the handler for the kind of failure.
+func (t *streamTask) Failed(f topology.Failure) topology.Response {
+	cfg := &t.thread.instance.cfg
+	handler := cfg.SerializationHandler
+	switch f.Kind {
+	case topology.DeserializationFailure:
+		handler = cfg.DeserializationHandler
+	case topology.ProcessingFailure:
+		handler = cfg.ProcessingHandler
+	default:
+	}
+	if handler == nil {
+		return topology.Fail
+	}
+	return handler(f)
+}
 
 // Store implements topology.Host.
 func (t *streamTask) Store(name string) (topology.BytesStore, error) {
@@ -172,6 +205,55 @@ func (t *streamTask) add(in *inputPartition, records []*kgo.Record) {
 	}
 }
 
+// prepare looks at the first record of each queue, whose timestamp decides what comes next. Records that have no payload, or
+// that their timestamp extractor leaves out, are passed; it returns how many.
+func (t *streamTask) prepare() (int, error) {
+	passed := 0
+	for _, in := range t.inputs {
+		for len(in.queue) > 0 && !in.headed {
+			r := in.queue[0]
+			keep := false
+			if !r.Attrs.IsControl() {
+				in.head = topology.Input{
+					Topic: in.logical, Partition: in.partition, Offset: r.Offset,
+					Key: r.Key, Value: r.Value, Timestamp: r.Timestamp.UnixMilli(), Headers: headersOf(r),
+				}
+				timestamp, ok, err := t.graph.Timestamp(in.head, in.partitionTime)
+				if err != nil {
+					return passed, t.failedAt(in, r, err)
+				}
+				in.head.Timestamp, keep = timestamp, ok
+			}
+			if keep {
+				in.headed = true
+				continue
+			}
+			in.pop()
+			t.commitNeeded = true
+			passed++
+		}
+	}
+	return passed, nil
+}
+
+// headersOf converts a record's headers; keys and values are shared.
+func headersOf(r *kgo.Record) []topology.Header {
+	if len(r.Headers) == 0 {
+		return nil
+	}
+	headers := make([]topology.Header, len(r.Headers))
+	for i, h := range r.Headers {
+		headers[i] = topology.Header(h)
+	}
+	return headers
+}
+
+// failedAt names the record that an error came up with. The record has left the queue or blocks it: whatever the cause,
+// the transaction cannot be gone on with.
+func (t *streamTask) failedAt(in *inputPartition, r *kgo.Record, err error) error {
+	return &transactionError{fmt.Sprintf("task %s: %s offset %d", t.id, in.topicPartition, r.Offset), err}
+}
+
 // next chooses the queue whose head has the smallest timestamp, so that inputs are worked off in the order of time; nil if
 // none has records, or if it is worth waiting for the records of another one.
 func (t *streamTask) next() *inputPartition {
@@ -181,7 +263,7 @@ func (t *streamTask) next() *inputPartition {
 		switch {
 		case len(in.queue) == 0:
 			lacking = true
-		case chosen == nil || in.queue[0].Timestamp.Before(chosen.queue[0].Timestamp):
+		case chosen == nil || in.head.Timestamp < chosen.head.Timestamp:
 			chosen = in
 		}
 	}
@@ -215,46 +297,45 @@ func (t *streamTask) goAhead(now time.Time) bool {
 
 // process works off up to limit queued records and returns how many it took.
 func (t *streamTask) process(limit int) (int, error) {
-	for n := range limit {
+	n := 0
+	for n < limit {
+		passed, err := t.prepare()
+		n += passed
+		if err != nil {
+			return n, err
+		}
 		in := t.next()
 		if in == nil {
 			return n, nil
 		}
-		r := in.queue[0]
-		in.queue[0] = nil
-		in.queue = in.queue[1:]
-		if !r.Attrs.IsControl() {
-			if err := t.processRecord(in, r); err != nil {
-				// The record has left the queue: whatever the cause, the transaction cannot be gone on with.
-				return n, &transactionError{fmt.Sprintf("task %s: %s offset %d", t.id, in.topicPartition, r.Offset), err}
-			}
-		}
-		in.position, in.epoch = r.Offset+1, r.LeaderEpoch
+		head := in.head
+		r := in.pop()
 		t.commitNeeded = true
+		n++
+		in.partitionTime = max(in.partitionTime, head.Timestamp)
+		t.streamTime = max(t.streamTime, head.Timestamp)
+		if err := t.graph.Process(head); err != nil {
+			return n, t.failedAt(in, r, err)
+		}
+		t.processed++
+		if in.external {
+			t.uncommittedIn++
+		}
 	}
-	return limit, nil
+	return n, nil
 }
 
-func (t *streamTask) processRecord(in *inputPartition, r *kgo.Record) error {
-	timestamp := r.Timestamp.UnixMilli()
-	in.partitionTime = max(in.partitionTime, timestamp)
-	t.streamTime = max(t.streamTime, timestamp)
-	var headers []topology.Header
-	if len(r.Headers) > 0 {
-		headers = make([]topology.Header, len(r.Headers))
-		for i, h := range r.Headers {
-			headers[i] = topology.Header(h)
-		}
+// punctuate calls the punctuators that are due.
+func (t *streamTask) punctuate(now time.Time) error {
+	byStream, err := t.graph.PunctuateStreamTime(t.streamTime)
+	if err == nil {
+		var byClock int
+		byClock, err = t.graph.PunctuateWallClock(now)
+		byStream += byClock
 	}
-	if err := t.graph.Process(topology.Input{
-		Topic: in.logical, Partition: in.partition, Offset: r.Offset,
-		Key: r.Key, Value: r.Value, Timestamp: timestamp, Headers: headers,
-	}); err != nil {
-		return err
-	}
-	t.processed++
-	if in.external {
-		t.uncommittedIn++
+	t.commitNeeded = t.commitNeeded || byStream > 0
+	if err != nil {
+		return &transactionError{fmt.Sprintf("task %s: punctuate", t.id), err}
 	}
 	return nil
 }
@@ -268,6 +349,9 @@ func (t *streamTask) offsets(into map[topicPartition]offsetAndMetadata) {
 
 // flushCaches writes what the record caches hold to stores and changelogs, and passes it on downstream.
 func (t *streamTask) flushCaches() error {
+	if err := t.graph.Flush(); err != nil {
+		return at(PlaceStoreFlush, &transactionError{fmt.Sprintf("task %s", t.id), err})
+	}
 	return nil
 }
 
@@ -278,12 +362,20 @@ func (t *streamTask) committed(at time.Time) error {
 			return fmt.Errorf("task %s: store %s: %w", t.id, s.spec.Name, err)
 		}
 	}
+	t.countDropped()
 	t.commitNeeded, t.commitRequested, t.uncommittedIn = false, false, 0
 	if t.firstCommit.IsZero() {
 		t.firstCommit = at
 	}
 	t.lastCommit = at
 	return nil
+}
+
+// countDropped adds what the processors have left out since the last time.
+func (t *streamTask) countDropped() {
+	total := t.graph.Dropped().Total()
+	t.thread.counters.dropped.Add(total - t.dropped)
+	t.dropped = total
 }
 
 // revive throws away everything that is not committed and puts the task back to CREATED; its stores stay open, for on
@@ -307,7 +399,7 @@ func (t *streamTask) revive() error {
 // suspend closes the processors and forgets what was fetched.
 func (t *streamTask) suspend() error {
 	for _, in := range t.inputs {
-		in.queue, in.position, in.epoch = nil, -1, -1
+		in.reset()
 	}
 	t.streamTime, t.commitNeeded, t.commitRequested, t.uncommittedIn = -1, false, false, 0
 	if t.graph != nil {

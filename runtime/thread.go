@@ -212,14 +212,21 @@ func (t *StreamThread) poll(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// pollTime is how long a poll may wait: until a commit is due, where there is something to commit.
+// pollTime is how long a poll may wait: until a commit or a punctuator is due. It is never less than a millisecond: a poll
+// whose time is over already would return nothing.
 func (t *StreamThread) pollTime() time.Duration {
 	wait := t.instance.cfg.PollInterval
 	if !t.rebalancing && len(t.tasks) > 0 {
-		// Not below a millisecond: a poll whose time is over already would return nothing.
-		wait = min(wait, max(time.Millisecond, t.instance.cfg.CommitInterval-time.Since(t.lastCommit)))
+		wait = min(wait, t.instance.cfg.CommitInterval-time.Since(t.lastCommit))
 	}
-	return wait
+	for _, task := range t.tasks {
+		if task.graph != nil {
+			if at, ok := task.graph.NextWallClock(); ok {
+				wait = min(wait, time.Until(at))
+			}
+		}
+	}
+	return max(time.Millisecond, wait)
 }
 
 // interrupt ends the current poll. Any goroutine may call it.
@@ -299,10 +306,10 @@ func (t *StreamThread) processTask(task *streamTask, batch int) (int, error) {
 	if err != nil {
 		return n, err
 	}
-	if err := t.rewriteSome(task); err != nil {
+	if err := task.punctuate(time.Now()); err != nil {
 		return n, err
 	}
-	return n, nil
+	return n, t.rewriteSome(task)
 }
 
 // fetchFailed handles the error of one partition of a fetch.
