@@ -120,7 +120,7 @@ func (f *fuse) listen(compacted chan<- struct{}) *pebble.EventListener {
 			f.background.Add(1)
 			f.blow(fmt.Errorf("pebble: background error: %w", err))
 		},
-		DataCorruption:  func(info pebble.DataCorruptionInfo) { f.blow(fmt.Errorf("pebble: %s", info)) },
+		DataCorruption: func(info pebble.DataCorruptionInfo) { f.blow(fmt.Errorf("pebble: %s", info)) },
 		CompactionEnd: func(pebble.CompactionInfo) {
 			select {
 			case compacted <- struct{}{}:

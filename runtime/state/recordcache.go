@@ -365,4 +365,3 @@ func (l *chain) moveToFront(e *cached) {
 	l.remove(e)
 	l.pushFront(e)
 }
-
