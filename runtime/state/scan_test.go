@@ -14,7 +14,7 @@ import (
 )
 
 // content reads everything with Scan in pages.
-func content(t *testing.T, s *Store, page int) map[string]string {
+func content(t *testing.T, s KeyValue, page int) map[string]string {
 	t.Helper()
 	got := map[string]string{}
 	var after []byte
@@ -56,7 +56,7 @@ func digestOf(m map[string]string) [sha256.Size]byte {
 	return [sha256.Size]byte(h.Sum(nil))
 }
 
-func wantDigest(t *testing.T, s *Store, m map[string]string) {
+func wantDigest(t *testing.T, s KeyValue, m map[string]string) {
 	t.Helper()
 	sum, n, err := s.Digest()
 	must(t, err)
