@@ -62,6 +62,13 @@ type Config struct {
 	// BufferedRecords is how many fetched records of a partition may wait before it is no longer fetched
 	// (buffered.records.per.partition).
 	BufferedRecords int
+	// RecordCache is the size of the instance's record cache in bytes, shared by its threads: updates of a table within a
+	// commit interval become one (statestore.cache.max.bytes). 0: every update goes on at once.
+	RecordCache int64
+	// StateCleanupDelay is after how long the state of a task that is somewhere else is deleted (state.cleanup.delay.ms); 0: never.
+	StateCleanupDelay time.Duration
+	// RecordingLevel says how much the stores measure of themselves.
+	RecordingLevel state.RecordingLevel
 	// GroupInstanceID makes the threads static members of the group, called <GroupInstanceID>-<n>: the group keeps their
 	// tasks for them until the session time-out when they go away (KIP-345). Empty: dynamic members.
 	GroupInstanceID string
@@ -87,6 +94,8 @@ func DefaultConfig() Config {
 		StateMode:                StateTransactional,
 		TaskTimeout:              5 * time.Minute,
 		BufferedRecords:          1000,
+		RecordCache:              10 << 20,
+		StateCleanupDelay:        10 * time.Minute,
 		CommitInterval:           100 * time.Millisecond,
 		PollInterval:             100 * time.Millisecond,
 		MaxPollRecords:           1000,
@@ -120,6 +129,8 @@ func (c *Config) Validate() error {
 	check(slices.Contains(Guarantees(), c.Guarantee), "Guarantee: %q, must be one of %v", c.Guarantee, Guarantees())
 	check(slices.Contains(StateModes(), c.StateMode), "StateMode: %q, must be one of %v", c.StateMode, StateModes())
 	check(c.TaskTimeout >= 0, "TaskTimeout: %v, must not be negative", c.TaskTimeout)
+	check(c.RecordCache >= 0, "RecordCache: %d, must not be negative", c.RecordCache)
+	check(c.StateCleanupDelay >= 0, "StateCleanupDelay: %v, must not be negative", c.StateCleanupDelay)
 	check(c.BufferedRecords > 0, "BufferedRecords: %d, must be at least 1", c.BufferedRecords)
 	check(c.CommitInterval > 0, "CommitInterval: %v, must be positive", c.CommitInterval)
 	check(c.PollInterval > 0, "PollInterval: %v, must be positive", c.PollInterval)
@@ -158,6 +169,8 @@ type Env struct {
 	Journal *journal.Journal
 	// Logger receives what the journal does not: the clients' own log. Nil drops it.
 	Logger *slog.Logger
+	// OnOpenStore, when set, is called when a store is about to be opened; its error is what the opening fails with.
+	OnOpenStore func(task, store string) error
 	// OnLoop, when set, is called by each stream thread's own goroutine once in each round of its loop, before it polls. It
 	// may block or panic: it is where stalls and crashes are injected.
 	OnLoop func(thread string)

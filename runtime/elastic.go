@@ -24,6 +24,7 @@ func (i *Instance) AddThread() (string, error) {
 	t := newThread(i.ctx, i, index)
 	i.threads = append(i.threads, t)
 	slices.SortFunc(i.threads, func(a, b *StreamThread) int { return cmp.Compare(a.index, b.index) })
+	i.shareCache()
 	i.mu.Unlock()
 	i.launch(t, 0)
 	return t.name, nil
@@ -52,6 +53,7 @@ func (i *Instance) RemoveThread(ctx context.Context) (string, error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.forgetDead()
+	i.shareCache()
 	return t.name, nil
 }
 

@@ -191,7 +191,6 @@ func (t *StreamThread) recycle(task *streamTask) error {
 	if err != nil {
 		return err
 	}
-	manager.abort() // nothing, unless the commit has failed
 	return t.addStandby(manager)
 }
 

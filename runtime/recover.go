@@ -125,6 +125,7 @@ func (t *StreamThread) closeTask(task *streamTask, clean bool) error {
 	if task.is(TaskRestoring) {
 		t.updater.remove(task.id)
 	}
+	clean = clean || !task.is(TaskRunning) // then it has written nothing
 	return task.close(clean)
 }
 

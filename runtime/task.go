@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"eostop/runtime/journal"
+	"eostop/runtime/state"
 	"eostop/runtime/topology"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -72,6 +73,7 @@ type streamTask struct {
 	inputs  []*inputPartition
 	manager *stateManager
 	slot    *producerSlot // what it writes through
+	caches  []*state.RecordCache
 
 	streamTime      int64
 	commitNeeded    bool
@@ -91,9 +93,7 @@ func newTask(thread *StreamThread, id TaskID, manager *stateManager, partitions 
 	t := &streamTask{id: id, thread: thread, manager: manager, streamTime: -1}
 	t.state = newTaskState(thread, id)
 	t.slot = thread.newTaskSlot(t)
-	for _, s := range manager.stores {
-		s.task = t
-	}
+	manager.attach(t)
 	sub := thread.instance.program.sub(id.Subtopology)
 	for _, logical := range sub.Sources {
 		topic := thread.instance.program.topic(logical)
@@ -146,9 +146,6 @@ func (t *streamTask) StreamTime() int64 { return t.streamTime }
 
 // WallClock implements topology.Host.
 func (t *streamTask) WallClock() time.Time { return time.Now() }
-
-// Cache implements topology.Host: there is no record cache, every update goes on at once.
-func (t *streamTask) Cache(string) topology.RecordCache { return nil }
 
 // RequestCommit implements topology.Host.
 func (t *streamTask) RequestCommit() { t.commitRequested = true }
@@ -362,6 +359,9 @@ func (t *streamTask) committed(at time.Time) error {
 			return fmt.Errorf("task %s: store %s: %w", t.id, s.spec.Name, err)
 		}
 	}
+	if err := t.manager.committed(); err != nil {
+		return err
+	}
 	t.countDropped()
 	t.commitNeeded, t.commitRequested, t.uncommittedIn = false, false, 0
 	if t.firstCommit.IsZero() {
@@ -378,7 +378,7 @@ func (t *streamTask) countDropped() {
 	t.dropped = total
 }
 
-// revive throws away everything that is not committed and puts the task back to CREATED; its stores stay open, for on
+// revive throws away everything that is not committed and puts the task back to CREATED; transactional stores stay open, for on
 // disk they are a committed prefix of their changelogs.
 func (t *streamTask) revive() error {
 	if err := t.suspend(); err != nil {
@@ -389,10 +389,10 @@ func (t *streamTask) revive() error {
 			return err
 		}
 	}
-	if t.thread.instance.cfg.Policy.RestartOnFence {
-		return t.manager.keep()
+	if err := t.manager.abort(); err != nil {
+		return err
 	}
-	t.manager.abort()
+	t.manager.attach(t)
 	return nil
 }
 
@@ -409,6 +409,7 @@ func (t *streamTask) suspend() error {
 		}
 		t.graph = nil
 	}
+	t.closeCaches()
 	if t.is(TaskSuspended) {
 		return nil
 	}
@@ -448,9 +449,7 @@ func (t *streamTask) release() (*stateManager, error) {
 	if t.slot.task == t {
 		t.slot.close()
 	}
-	for _, s := range t.manager.stores {
-		s.task, s.acks, s.rewrite = nil, nil, rewritePass{}
-	}
+	t.manager.attach(nil)
 	return t.manager, t.to(TaskClosed)
 }
 

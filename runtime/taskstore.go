@@ -19,7 +19,7 @@ type taskStore struct {
 	manager   *stateManager
 	task      *streamTask // the active task that writes; nil while there is none
 	spec      topology.StoreSpec
-	store     *state.Store
+	store     state.KeyValue
 	changelog topicPartition
 	restore   atomic.Pointer[restoration] // while the changelog is read into the store
 	rewrite   rewritePass
@@ -47,7 +47,7 @@ func newAcknowledgements(p *streamsProducer) *acknowledgements {
 	return a
 }
 
-func newTaskStore(m *stateManager, spec topology.StoreSpec, store *state.Store) *taskStore {
+func newTaskStore(m *stateManager, spec topology.StoreSpec, store state.KeyValue) *taskStore {
 	return &taskStore{
 		manager: m, spec: spec, store: store,
 		changelog: topicPartition{changelogTopic(m.thread.instance.cfg.ApplicationID, spec.Name), m.id.Partition},

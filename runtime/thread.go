@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"eostop/runtime/journal"
+	"eostop/runtime/state"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -42,6 +43,7 @@ type StreamThread struct {
 	member   *membership
 	consumer *kgo.Client // inputs; assigned by hand, so that each position is one that the broker has told us
 	updater  *stateUpdater
+	cache    *state.ThreadCache
 	slot     *producerSlot // of the thread's one producer; nil under exactly_once, where each task has its own
 
 	identity       groupIdentity
@@ -71,6 +73,7 @@ func newThread(ctx context.Context, inst *Instance, index int) *StreamThread {
 	t := &StreamThread{
 		name: fmt.Sprintf("%s-StreamThread-%d", inst.cfg.ClientID, index), index: index, instance: inst,
 		ctx: ctx, done: make(chan struct{}), requests: make(chan func()),
+		cache: state.NewThreadCache(inst.cfg.RecordCache/int64(max(1, inst.cfg.StreamThreads)), state.LastWritten),
 		tasks: map[TaskID]*streamTask{}, standbys: map[TaskID]*standbyTask{}, inputs: map[topicPartition]taskInput{},
 	}
 	if inst.cfg.Guarantee != ExactlyOnce {
@@ -175,6 +178,9 @@ func (t *StreamThread) runOnce() error {
 	}
 	if err := t.maybeCommit(ctx); err != nil {
 		return err
+	}
+	if err := t.cache.Trim(); err != nil { // after it was made smaller
+		return &transactionError{"trim the record cache", err}
 	}
 	t.maybePurge(ctx)
 	if time.Since(t.publishedAt) >= t.instance.cfg.PollInterval {

@@ -102,6 +102,29 @@ func TestAStormUnderEveryGuarantee(t *testing.T) {
 	}
 }
 
+// TestAStormWithStoresThatAreWiped: with stores that are written through, as Kafka Streams has them, everything survives too; it only
+// costs more.
+func TestAStormWithStoresThatAreWiped(t *testing.T) {
+	t.Parallel()
+	for _, guarantee := range runtime.Guarantees() {
+		t.Run(string(guarantee), func(t *testing.T) {
+			t.Parallel()
+			everySeed(t, func(t *testing.T, rng *rand.Rand) {
+				cfg := small(2 * time.Minute)
+				cfg.Runtime.Guarantee, cfg.Runtime.StateMode = string(guarantee), string(runtime.StateWipe)
+				cfg.Load.Seed = 1 + rng.Int64N(1<<30)
+				cfg.Faults.Cuts = storm(rng, &cfg, cfg.Load.Duration-30*time.Second)
+				t.Logf("cuts %v", cfg.Faults.Cuts)
+				r := play(t, cfg, nil)
+				wantDeaths(t, r, 0)
+				if wiped := r.State.Wiped > 0; wiped != runtime.Guarantee(cfg.Runtime.Guarantee).Transactional() {
+					t.Errorf("%d stores wiped", r.State.Wiped)
+				}
+			})
+		})
+	}
+}
+
 func TestAStormOfCutsAndStalls(t *testing.T) {
 	t.Parallel()
 	everySeed(t, func(t *testing.T, rng *rand.Rand) {

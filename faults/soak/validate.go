@@ -177,6 +177,8 @@ func (v *validator) runtime() {
 		"%s is negative; valid: 0s (never) and more", formatDuration(r.ChangelogRewriteInterval))
 	v.check(r.RepartitionPurgeInterval >= 0, "runtime.repartition_purge_interval",
 		"%s is negative; valid: 0s (never) and more", formatDuration(r.RepartitionPurgeInterval))
+	v.check(r.RecordCache >= 0, "runtime.record_cache", "%s is negative; valid: 0 (off) and more", r.RecordCache)
+	v.check(r.StateCleanupDelay >= 0, "runtime.state_cleanup_delay", "%s is negative; valid: 0s (never) and more", formatDuration(r.StateCleanupDelay))
 	v.between("runtime.standby_replicas", r.StandbyReplicas, 0, maxInstances)
 	v.between("runtime.max_warmup_replicas", r.MaxWarmupReplicas, 1, math.MaxInt32)
 	v.duration("runtime.probing_rebalance_interval", r.ProbingRebalanceInterval, time.Second, 24*time.Hour)
