@@ -117,6 +117,9 @@ func openEngine(fs vfs.FS, dir string, cache *Cache, memtable int) (*engine, met
 		Logger:                      e.fuse,
 		EventListener:               e.fuse.listen(e.compacted),
 	}
+	// Pebble's own scheduler looks ten times a second whether more compactions may run at once, in a goroutine that an Open that fails
+	// leaves behind. For many small stores, which seldom have two to run, it is enough to look when one has ended.
+	options.Experimental.CompactionScheduler = pebble.NewConcurrencyLimitSchedulerWithNoPeriodicGrantingForTest()
 	// As Kafka Streams does for RocksDB: the values are small and binary, and what they would save is not worth the processor.
 	options.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionNone })
 	options.Levels[0].FilterPolicy = bloom.FilterPolicy(10)
