@@ -97,8 +97,7 @@ func newTestThread(t *testing.T, top *topology.Topology, change func(*Config)) *
 	thread.data = client()
 	adm := client()
 	inst.admin = &admin{client: adm, adm: kadm.NewClient(adm), group: inst.cfg.ApplicationID, timeout: inst.cfg.RequestTimeout}
-	thread.member = &membership{thread: thread, news: make(chan groupNews, 1), leaving: make(chan struct{}), client: client()}
-	thread.member.owned.Store(new([]TaskID))
+	thread.member = &membership{thread: thread, news: make(chan groupNews, 1), leaving: make(chan struct{}), client: client(), guarantee: guaranteeExactlyOnceV2}
 	return thread
 }
 

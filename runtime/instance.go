@@ -28,6 +28,7 @@ type Instance struct {
 	cache     *state.Cache
 	ownCache  bool
 	admin     *admin
+	offsets   offsetBook
 	state     *stateMachine[InstanceState]
 
 	ctx    context.Context

@@ -203,7 +203,7 @@ func TestLostMemberClaimsNothing(t *testing.T) {
 	if err := thread.onLost("test", "expelled"); err != nil {
 		t.Fatal(err)
 	}
-	if got := *thread.member.owned.Load(); len(got) != 0 || thread.identity.valid() {
+	if got := thread.member.claimed().active; len(got) != 0 || thread.identity.valid() {
 		t.Errorf("the member claims %v as %+v", got, thread.identity)
 	}
 }

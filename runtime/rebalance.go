@@ -79,7 +79,7 @@ func (t *StreamThread) commitForGroup(ctx context.Context) error {
 // onAssigned brings the thread's tasks in line with the assignment. Tasks that were taken away are committed and closed
 // first; the group learns by another join that they are free (KIP-429).
 func (t *StreamThread) onAssigned(ctx context.Context, news groupNews) error {
-	claimed := *t.member.owned.Load()
+	claimed := t.member.claimed()
 	if t.identity.valid() && (news.identity.member != t.identity.member || news.missed) {
 		// The member was expelled and has joined anew without noticing, or has missed a generation: meanwhile somebody else may
 		// have owned the tasks, and a commit under the new identity would not be refused.
@@ -119,7 +119,7 @@ func (t *StreamThread) onAssigned(ctx context.Context, news groupNews) error {
 	if err := t.setState(ThreadPartitionsAssigned); err != nil {
 		return err
 	}
-	if slices.ContainsFunc(claimed, func(id TaskID) bool { return !slices.Contains(a.Tasks, id) }) {
+	if a.awaits(claimed) {
 		t.member.rejoin() // what was claimed is free now
 	}
 	t.emit(journal.Event{
