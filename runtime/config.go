@@ -41,6 +41,16 @@ type Config struct {
 	RequestTimeout     time.Duration // how long a request may stay unanswered
 	DialTimeout        time.Duration
 
+	// StandbyReplicas is how many instances besides its owner keep a copy of each stateful task up to date.
+	StandbyReplicas int
+	// AcceptableRecoveryLag is how many changelog records an instance may lack of a task that is moved to it at once; a task that
+	// lacks more is warmed up first (KIP-441). -1 = unlimited: tasks always move at once.
+	AcceptableRecoveryLag int64
+	// MaxWarmupReplicas is how many tasks are warmed up at a time, in the whole group.
+	MaxWarmupReplicas int
+	// ProbingInterval is the time after which the group looks again whether what is warmed up has caught up.
+	ProbingInterval time.Duration
+
 	// ReplicationFactor of internal topics; -1 takes the broker's default.
 	ReplicationFactor int16
 	// CompactChangelogs creates changelogs with cleanup.policy=compact. Without it ChangelogRewriteInterval must be set, or
@@ -105,6 +115,9 @@ func DefaultConfig() Config {
 		TransactionTimeout:       10 * time.Second,
 		RequestTimeout:           10 * time.Second,
 		DialTimeout:              2 * time.Second,
+		AcceptableRecoveryLag:    unlimitedLag,
+		MaxWarmupReplicas:        2,
+		ProbingInterval:          10 * time.Minute,
 		ReplicationFactor:        -1,
 		CompactChangelogs:        true,
 		RepartitionPurgeInterval: 30 * time.Second,
@@ -143,6 +156,10 @@ func (c *Config) Validate() error {
 	check(c.RequestTimeout > 0, "RequestTimeout: %v, must be positive", c.RequestTimeout)
 	check(c.DialTimeout > 0, "DialTimeout: %v, must be positive", c.DialTimeout)
 	check(c.MaxMigrations > 0, "MaxMigrations: %d, must be at least 1", c.MaxMigrations)
+	check(c.StandbyReplicas >= 0, "StandbyReplicas: %d, must not be negative", c.StandbyReplicas)
+	check(c.AcceptableRecoveryLag >= unlimitedLag, "AcceptableRecoveryLag: %d, must not be negative, or -1 for unlimited", c.AcceptableRecoveryLag)
+	check(c.MaxWarmupReplicas > 0, "MaxWarmupReplicas: %d, must be at least 1", c.MaxWarmupReplicas)
+	check(c.ProbingInterval > 0, "ProbingInterval: %v, must be positive", c.ProbingInterval)
 	check(c.ReplicationFactor == -1 || c.ReplicationFactor > 0, "ReplicationFactor: %d, must be positive, or -1 for the broker's default", c.ReplicationFactor)
 	check(c.ChangelogRewriteInterval >= 0, "ChangelogRewriteInterval: %v, must not be negative", c.ChangelogRewriteInterval)
 	check(c.RepartitionPurgeInterval >= 0, "RepartitionPurgeInterval: %v, must not be negative", c.RepartitionPurgeInterval)

@@ -29,6 +29,7 @@ type Instance struct {
 	cache     *state.Cache
 	ownCache  bool
 	admin     *admin
+	offsets   offsetBook
 	state     *stateMachine[InstanceState]
 
 	ctx      context.Context
@@ -210,12 +211,6 @@ func (i *Instance) transactionalID(index int) string {
 		return i.cfg.ApplicationID + "-shared"
 	}
 	return fmt.Sprintf("%s-%s-%d", i.cfg.ApplicationID, i.directory.ProcessID(), index)
-}
-
-// taskTransactionalID names the producer of a task (exactly_once): the same wherever the task is, so that its new owner fences
-// the one before.
-func (i *Instance) taskTransactionalID(id TaskID) string {
-	return i.cfg.ApplicationID + "-" + id.String()
 }
 
 // groupInstanceID names a static member; empty for a dynamic one.

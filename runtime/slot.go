@@ -44,7 +44,7 @@ func (t *StreamThread) newTaskSlot(task *streamTask) *producerSlot {
 	if t.slot != nil {
 		return t.slot
 	}
-	slot := newSlot(t, t.instance.taskTransactionalID(task.id))
+	slot := newSlot(t, taskTransactionalID(t.instance.cfg.ApplicationID, task.id))
 	slot.task = task
 	return slot
 }

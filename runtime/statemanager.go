@@ -3,6 +3,7 @@ package runtime
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"eostop/runtime/journal"
 	"eostop/runtime/state"
@@ -15,6 +16,7 @@ type stateManager struct {
 	thread *StreamThread
 	id     TaskID
 	stores []*taskStore // in topological order, which is the order caches are flushed in
+	active atomic.Bool  // they are those of an active task that runs
 
 	checkpointed int64 // sum of the positions in the last checkpoint (state mode wipe, at_least_once)
 }
@@ -31,6 +33,27 @@ func openStores(t *StreamThread, id TaskID) (*stateManager, error) {
 		return nil, err
 	}
 	return m, nil
+}
+
+// announce lets the group's leader know how far the stores reach, for as long as they are open.
+func (m *stateManager) announce() {
+	stores := m.stores
+	m.thread.instance.offsets.opened(m.id, func() int64 {
+		if m.active.Load() {
+			return latestOffset
+		}
+		return sumOfPositions(stores)
+	})
+}
+
+func sumOfPositions(stores []*taskStore) int64 {
+	sum := int64(0)
+	for _, s := range stores {
+		if s.spec.Logged {
+			sum += max(0, s.store.Position())
+		}
+	}
+	return sum
 }
 
 // open opens the stores. Those that are written through are trusted only together with a checkpoint.
@@ -65,6 +88,7 @@ func (m *stateManager) open() error {
 			}
 		}
 	}
+	m.announce()
 	return nil
 }
 
@@ -159,10 +183,7 @@ func (m *stateManager) committed() error {
 	if cfg.StateMode != StateWipe || cfg.Guarantee.Transactional() {
 		return nil
 	}
-	sum := int64(0)
-	for _, s := range m.stores {
-		sum += max(0, s.store.Position())
-	}
+	sum := sumOfPositions(m.stores)
 	if sum-m.checkpointed < checkpointWorth {
 		return nil
 	}
@@ -191,6 +212,8 @@ func (m *stateManager) checkpoint() error {
 // close closes the stores and unlocks the task's folder. It is a clean-up path: what fails is logged only. Under exactly-once
 // stores that were written through and are not closed clean are thrown away.
 func (m *stateManager) close(clean bool) {
+	m.active.Store(false)
+	m.thread.instance.offsets.shut(m.id, sumOfPositions(m.stores))
 	eager := m.thread.instance.cfg.StateMode == StateWipe && len(m.stores) > 0
 	if eager && clean {
 		if err := m.checkpoint(); err != nil {
@@ -207,7 +230,9 @@ func (m *stateManager) close(clean bool) {
 }
 
 // release unlocks the task's folder.
-func (m *stateManager) release() { m.thread.instance.directory.UnlockTask(m.id.String(), m.thread.name) }
+func (m *stateManager) release() {
+	m.thread.instance.directory.UnlockTask(m.id.String(), m.thread.name)
+}
 
 func (m *stateManager) closeStores(clean bool) {
 	for _, s := range m.stores {

@@ -83,6 +83,7 @@ type streamTask struct {
 	uncommittedIn   int64  // records of external topics processed in the open transaction
 	firstCommit     time.Time
 	lastCommit      time.Time
+	fenced          bool      // a former owner with a producer for this task alone cannot commit any more
 	idleSince       time.Time // since when the task waits for an input although another one has records; zero = it does not
 }
 
@@ -410,6 +411,7 @@ func (t *streamTask) suspend() error {
 		t.graph = nil
 	}
 	t.closeCaches()
+	t.manager.active.Store(false)
 	if t.is(TaskSuspended) {
 		return nil
 	}

@@ -52,6 +52,7 @@ type StreamThread struct {
 	unconfirmed    bool     // under exactly_once: a task was given up, and is opened again only with the next assignment
 	wanted         []TaskID // the active tasks of the assignment; tasks follows it
 	wantedStandbys []TaskID
+	perTask        bool // members with a producer for each task are, or were, in the group
 	tasks          map[TaskID]*streamTask
 	standbys       map[TaskID]*standbyTask
 	inputs         map[topicPartition]taskInput
@@ -164,6 +165,9 @@ func (t *StreamThread) runOnce() error {
 		return err
 	}
 	t.serveRequests()
+	if !t.rebalancing {
+		t.member.maybeProbe(time.Now())
+	}
 	if t.instance.env.OnLoop != nil {
 		t.instance.env.OnLoop(t.name)
 	}

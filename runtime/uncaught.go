@@ -149,7 +149,7 @@ func (e *shutdownRequestedError) Error() string {
 // requestShutdown tells the group that the application is to end. A thread that is left tells it with its next join; the last
 // one needs a successor for that.
 func (i *Instance) requestShutdown() {
-	i.shutdown.Store(true)
+	i.shutdown.Store(true) // a thread that joins from now on says it at once
 	alive := slices.DeleteFunc(i.list(), func(t *StreamThread) bool { return t.in(ThreadDead) || t.in(ThreadPendingShutdown) })
 	if len(alive) == 0 {
 		if _, err := i.AddThread(); err != nil {
@@ -159,6 +159,6 @@ func (i *Instance) requestShutdown() {
 		return
 	}
 	for _, t := range alive {
-		t.ask(func() { t.member.rejoin() })
+		t.ask(t.member.requestShutdown)
 	}
 }
