@@ -31,6 +31,7 @@ type membership struct {
 	nonce    atomic.Uint32
 	joined   atomic.Int32 // generation that the last join was sent with, -1 before the first
 	missed   atomic.Bool  // a generation was completed of which this member has never heard
+	check    time.Time    // when the thread looks for its source topics next; the thread's alone
 }
 
 // claims are the tasks that a thread has, or is about to open, because an assignment says so: what its next join claims.
@@ -38,7 +39,7 @@ type claims struct{ active, standby []TaskID }
 
 // joinGroup creates the client; it joins in the background.
 func joinGroup(t *StreamThread) (*membership, error) {
-	m := &membership{thread: t, news: make(chan groupNews, 1), leaving: make(chan struct{})}
+	m := &membership{thread: t, news: make(chan groupNews, 1), leaving: make(chan struct{}), check: time.Now().Add(topicsCheck)}
 	m.joined.Store(-1)
 	m.shutdown.Store(t.instance.shutdown.Load())
 	cfg := &t.instance.cfg
@@ -118,6 +119,29 @@ func (m *membership) tell(client *kgo.Client, kind newsKind) {
 	case <-news.handled:
 	case <-m.leaving:
 	}
+}
+
+// topicsCheck is how often a thread that is in no group yet looks for its source topics.
+const topicsCheck = time.Second
+
+// checkTopics fails when a source topic does not exist. The group's leader would say so, but a client that finds none of its
+// topics does not even join, and is silent about it.
+func (m *membership) checkTopics(ctx context.Context) error {
+	t, now := m.thread, time.Now()
+	if !t.in(ThreadStarting) || now.Before(m.check) {
+		return nil
+	}
+	m.check = now.Add(topicsCheck)
+	topics := t.instance.program.externalTopics()
+	counts, err := t.instance.admin.partitionCounts(ctx, topics...)
+	if err != nil {
+		t.log().Debug("look for source topics", "error", err)
+		return nil // the client tries again by itself, for as long as it takes
+	}
+	if _, err := t.instance.program.repartitionPartitions(counts); err != nil {
+		return &AssignmentError{Reason: err.Error()}
+	}
+	return nil
 }
 
 // join notes the generation that a join is sent with.

@@ -171,6 +171,9 @@ func (t *StreamThread) runOnce() error {
 	if t.instance.env.OnLoop != nil {
 		t.instance.env.OnLoop(t.name)
 	}
+	if err := t.member.checkTopics(ctx); err != nil {
+		return err
+	}
 	if err := t.prepare(ctx); err != nil {
 		return err
 	}
