@@ -183,7 +183,7 @@ func TestScanOfATimestampedStore(t *testing.T) {
 				rows, err = OpenTimestampedStore[string, int64](ctx, "counts")
 				return err
 			},
-			process: func(r Record[string, string]) error {
+			process: func(Record[string, string]) error {
 				show := func(entries iter.Seq2[TimestampedKeyValue[string, int64], error]) error {
 					seen = append(seen, "-")
 					for entry, err := range entries {

@@ -200,9 +200,7 @@ func (r *rowsOf[K, V]) flushed(rawKey, data []byte, timestamp int64, old []byte,
 	if record.Key, err = r.store.decodeKey(rawKey); err != nil {
 		return g.fail(&ProcessingError{Node: r.ctx.node, Err: err})
 	}
-	if data == nil {
-		record.Timestamp = g.timestamp
-	} else {
+	if data != nil {
 		record.Value.HasNew = true
 		if record.Value.New, err = r.store.decode(data); err != nil {
 			return g.fail(&ProcessingError{Node: r.ctx.node, Err: err})

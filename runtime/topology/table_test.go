@@ -31,7 +31,9 @@ func TestTable(t *testing.T) {
 	}{
 		{"not kept", nil, false, 0, []string{"a <- none @5", "b <- none @4", "none <- none @6", "none <- none @7"}, nil},
 		{
-			"kept by name", []TableOption{Materialized{Name: "rows"}}, false, 0,
+			"kept by name",
+			[]TableOption{Materialized{Name: "rows"}},
+			false, 0,
 			[]string{"a <- none @5", "b <- none @4", "none <- none @6", "none <- none @7"},
 			[]string{"k=a@5", "k=b@4", "k=@6", "k=@7"},
 		},

@@ -243,6 +243,9 @@ func checkAtRandom(t *testing.T, rng *rand.Rand, c topology.RecordCache) {
 				if first < 0 {
 					t.Fatalf("heard %q first, which is not dirty: %q", h.updates[0], dirty)
 				}
+				if _, _, ok := c.Get([]byte(dirty[first])); ok {
+					t.Fatalf("heard %q first, which was not evicted", dirty[first])
+				}
 				checkHeard(t, h.updates, expected(first), model, timestamps, contexts)
 				dirty = nil
 			}
