@@ -204,21 +204,29 @@ func (t *streamTask) process(limit int) (int, error) {
 }
 
 func (t *streamTask) processRecord(in *inputPartition, r *kgo.Record) error {
-	timestamp := r.Timestamp.UnixMilli()
-	in.partitionTime = max(in.partitionTime, timestamp)
-	t.streamTime = max(t.streamTime, timestamp)
-	var headers []topology.Header
+	record := topology.Input{
+		Topic: in.logical, Partition: in.partition, Offset: r.Offset, Key: r.Key, Value: r.Value, Timestamp: r.Timestamp.UnixMilli(),
+	}
 	if len(r.Headers) > 0 {
-		headers = make([]topology.Header, len(r.Headers))
+		record.Headers = make([]topology.Header, len(r.Headers))
 		for i, h := range r.Headers {
-			headers[i] = topology.Header(h)
+			record.Headers[i] = topology.Header(h)
 		}
 	}
-	if err := t.graph.Process(topology.Input{
-		Topic: in.logical, Partition: in.partition, Offset: r.Offset,
-		Key: r.Key, Value: r.Value, Timestamp: timestamp, Headers: headers,
-	}); err != nil {
+	timestamp, ok, err := t.graph.Timestamp(record, in.partitionTime)
+	if err != nil {
 		return err
+	}
+	if ok {
+		record.Timestamp = timestamp
+		in.partitionTime = max(in.partitionTime, timestamp)
+		t.streamTime = max(t.streamTime, timestamp)
+		if err := t.graph.Process(record); err != nil {
+			return err
+		}
+	} else {
+		t.thread.log().Warn("record skipped: its timestamp is not valid", "task", t.id.String(), "topic", in.topic,
+			"partition", in.partition, "offset", r.Offset, "timestamp", timestamp)
 	}
 	t.processed++
 	if in.external {
