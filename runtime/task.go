@@ -221,6 +221,11 @@ func (t *streamTask) prepare() (int, error) {
 					return passed, t.failedAt(in, r, err)
 				}
 				in.head.Timestamp, keep = timestamp, ok
+				if !ok {
+					t.thread.log().Warn("record skipped: its timestamp is not valid", "task", t.id.String(), "topic", in.topic,
+						"partition", in.partition, "offset", r.Offset, "timestamp", timestamp)
+					t.count(in)
+				}
 			}
 			if keep {
 				in.headed = true
@@ -315,12 +320,17 @@ func (t *streamTask) process(limit int) (int, error) {
 		if err := t.graph.Process(head); err != nil {
 			return n, t.failedAt(in, r, err)
 		}
-		t.processed++
-		if in.external {
-			t.uncommittedIn++
-		}
+		t.count(in)
 	}
 	return n, nil
+}
+
+// count counts a record of an input as done with.
+func (t *streamTask) count(in *inputPartition) {
+	t.processed++
+	if in.external {
+		t.uncommittedIn++
+	}
 }
 
 // punctuate calls the punctuators that are due.

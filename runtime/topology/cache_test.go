@@ -71,6 +71,23 @@ func TestCacheDeletes(t *testing.T) {
 	checkLines(t, "put", puts.puts, []string{"k=b@30", "k=@27"})
 }
 
+// TestCacheOfALeaf: a table that nobody reads is kept by the same rules, and its values are not read back.
+func TestCacheOfALeaf(t *testing.T) {
+	b := NewStreamsBuilder()
+	Table(b, "table", String{}, oneWay{}, Materialized{Name: "rows"})
+	h := &host{caching: 100}
+	graph := instantiate(t, h, b.Build)
+	for key, values := range map[string][]string{"k": {"-"}, "l": {"-", "-"}} {
+		for i, value := range values {
+			update(t, graph, key, value, int64(i))
+		}
+	}
+	mustFlush(t, graph)
+	if got := h.stores["rows"].puts; len(got) > 0 {
+		t.Errorf("put %v, want nothing for rows that were never there", got)
+	}
+}
+
 // TestCacheEvicts: an eviction takes along everything that is dirty, itself first.
 func TestCacheEvicts(t *testing.T) {
 	h := &host{caching: 3}

@@ -68,6 +68,62 @@ func TestContextAfterAFailure(t *testing.T) {
 	checkLines(t, "sent", h.sent, []string{"out/-1 k=5@5"})
 }
 
+// TestContextSurvivesAnEviction: what comes out of a cache while a record is at work is another record, and afterwards it is
+// this one again.
+func TestContextSurvivesAnEviction(t *testing.T) {
+	h := &host{caching: 1}
+	var seen []string
+	b := NewStreamsBuilder()
+	look := func(ctx *Context[string, int64], r Record[string, int64]) error {
+		m, ok := ctx.RecordMetadata()
+		seen = append(seen, fmt.Sprint(r.Key, " ", ctx.Timestamp(), ctx.Headers(), m.Offset, ok))
+		return nil
+	}
+	s := text(b, "in")
+	Process(s.GroupByKey(String{}, String{}).Count().ToStream(), Stateless(look), nil)
+	Process(s, Stateless(func(ctx *Context[string, int64], r Record[string, string]) error {
+		return look(ctx, Record[string, int64]{Key: "behind " + r.Key})
+	}), nil)
+	AddStore(b, StoreSpec{Name: "plain", Cached: true}, String{}, String{})
+	Process(s, func() Processor[string, string, string, int64] {
+		var context *Context[string, int64]
+		var rows *KeyValueStore[string, string]
+		return &evicting{
+			open: func(ctx *Context[string, int64]) (err error) {
+				context = ctx
+				rows, err = OpenStore[string, string](ctx, "plain")
+				return err
+			},
+			process: func(r Record[string, string]) error {
+				if err := rows.Put(r.Key, r.Value); err != nil {
+					return err
+				}
+				return look(context, Record[string, int64]{Key: "put " + r.Key})
+			},
+		}
+	}, []string{"plain"})
+	graph := instantiate(t, h, b.Build)
+	graph.must(t, "a", "", 1, Header{Key: "1"})
+	graph.must(t, "b", "", 2, Header{Key: "2"})
+	checkLines(t, "seen", seen, []string{
+		"behind a 1 [{1 []}] 1 true", "put a 1 [{1 []}] 1 true",
+		"a 1 [{1 []}] 1 true", "b 2 [{2 []}] 2 true", "behind b 2 [{2 []}] 2 true", "put b 2 [{2 []}] 2 true",
+	})
+	checkLines(t, "put", h.stores["plain"].puts, []string{"a=@1", "b=@2"})
+}
+
+// evicting is a processor made of functions.
+type evicting struct {
+	open    func(ctx *Context[string, int64]) error
+	process func(r Record[string, string]) error
+}
+
+func (e *evicting) Init(ctx *Context[string, int64]) error { return e.open(ctx) }
+
+func (e *evicting) Process(r Record[string, string]) error { return e.process(r) }
+
+func (e *evicting) Close() error { return nil }
+
 // null is a host that does nothing.
 type null struct{ host }
 

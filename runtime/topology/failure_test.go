@@ -38,12 +38,27 @@ func TestHandlers(t *testing.T) {
 		dropped  Dropped
 		fatal    string // the error if the handler says Fail
 	}{
-		{"deserialization", "k", "not read", []string{"deserialization s  in-2@7 k=not read @5 picky"}, nil, Dropped{Deserialization: 1},
-			"read value of record in-2@7: picky"},
-		{"processing", "k", "bad record", []string{"processing bad  in-2@7 k=bad record @5 picky"},
-			[]string{"second/-1 k=bad record@15"}, Dropped{Processing: 1}, "process at node bad: picky"},
-		{"key", "bad", "v", []string{"key serialization first first in-2@7 bad=v @5 serialize key for topic first: picky"},
-			[]string{"second/-1 bad=v@15"}, Dropped{Serialization: 1}, "process at node first: serialize key for topic first: picky"},
+		{
+			"deserialization", "k", "not read",
+			[]string{"deserialization s  in-2@7 k=not read @5 picky"},
+			nil,
+			Dropped{Deserialization: 1},
+			"read value of record in-2@7: picky",
+		},
+		{
+			"processing", "k", "bad record",
+			[]string{"processing bad  in-2@7 k=bad record @5 picky"},
+			[]string{"second/-1 k=bad record@15"},
+			Dropped{Processing: 1},
+			"process at node bad: picky",
+		},
+		{
+			"key", "bad", "v",
+			[]string{"key serialization first first in-2@7 bad=v @5 serialize key for topic first: picky"},
+			[]string{"second/-1 bad=v@15"},
+			Dropped{Serialization: 1},
+			"process at node first: serialize key for topic first: picky",
+		},
 		{"value", "k", "bad", []string{
 			"value serialization first first in-2@7 k=bad @5 serialize value for topic first: picky",
 			"value serialization second second in-2@7 k=bad @15 serialize value for topic second: picky",
@@ -109,16 +124,25 @@ func TestSwallowedFailure(t *testing.T) {
 	b := NewBuilder()
 	source(b, "s", "in")
 	AddProcessor(b, "outer", do(func(ctx *Context[string, string], r Record[string, string]) error {
+		if r.Key == "silent" {
+			_ = ctx.Forward(r)
+			return nil
+		}
 		if ctx.Forward(r) != nil {
 			return errors.New("something else")
 		}
 		return nil
 	}), "s")
+	siblings := 0
+	AddProcessor(b, "sibling", do(func(*Context[string, string], Record[string, string]) error { siblings++; return nil }), "s")
 	AddProcessor(b, "inner", do(func(*Context[string, string], Record[string, string]) error { return errPicky }), "outer")
 	h := &host{}
-	err := instantiate(t, h, b.Build).process("in", []byte("k"), []byte("v"), 5, nil)
-	if !errors.Is(err, errPicky) || len(h.failures) != 1 {
-		t.Errorf("got %v, failures %v", err, h.failures)
+	graph := instantiate(t, h, b.Build)
+	for i, key := range []string{"silent", "loud"} {
+		err := graph.process("in", []byte(key), []byte("v"), 5, nil)
+		if !errors.Is(err, errPicky) || len(h.failures) != i+1 || siblings > 0 {
+			t.Errorf("%s: got %v, failures %v, the sibling got %d records", key, err, h.failures, siblings)
+		}
 	}
 }
 

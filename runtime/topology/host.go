@@ -14,8 +14,8 @@ type Host interface {
 	Send(topic string, partition int32, key, value []byte, timestamp int64, headers []Header) error
 	// Store returns the task's store of that name. It is called for each store of the sub-topology by Instantiate.
 	Store(name string) (BytesStore, error)
-	// Cache returns the record cache of a store, empty, or nil where records are not to be cached. It is called by
-	// Instantiate, behind Store, for each store whose spec asks for a cache.
+	// Cache returns the record cache of a store, empty, or a nil interface where records are not to be cached. It is
+	// called by Instantiate, behind Store, for each store whose spec asks for a cache.
 	Cache(store string) RecordCache
 	// StreamTime is the greatest timestamp of the task's records so far, in milliseconds; -1 before the first.
 	StreamTime() int64

@@ -289,16 +289,20 @@ func TestOptionsThatContradict(t *testing.T) {
 		build func(b *StreamsBuilder)
 		want  string
 	}{
-		{"two names", func(b *StreamsBuilder) { text(b, "in").Peek(func(_, _ string) {}, "a", "b") },
-			"node KSTREAM-PEEK-0000000001: it has more than one name"},
+		{
+			"two names", func(b *StreamsBuilder) { text(b, "in").Peek(func(_, _ string) {}, "a", "b") },
+			"node KSTREAM-PEEK-0000000001: it has more than one name",
+		},
 		{"two stores", func(b *StreamsBuilder) {
 			text(b, "in").GroupByKey(String{}, String{}).Count(Materialized{Name: "a"}, Materialized{Name: "b"})
 		}, "count: it is materialized more than once"},
 		{"a count of a topic", func(b *StreamsBuilder) {
 			text(b, "in").GroupByKey(String{}, String{}).Count(Consumed{})
 		}, "count: it consumes no topic"},
-		{"a topic read in two ways", func(b *StreamsBuilder) { rows(b, "in", Consumed{}, Consumed{}) },
-			"topic in: it is consumed in more than one way"},
+		{
+			"a topic read in two ways", func(b *StreamsBuilder) { rows(b, "in", Consumed{}, Consumed{}) },
+			"topic in: it is consumed in more than one way",
+		},
 		{"a table without a serde", func(b *StreamsBuilder) {
 			MapTableValues[string](rows(b, "in"), func(_, v string) string { return v }, nil, Materialized{Name: "kept"})
 		}, "a serde is not known, but its rows are to be kept"},
@@ -306,8 +310,10 @@ func TestOptionsThatContradict(t *testing.T) {
 			text(b, "in").GroupByKey(String{}, String{}).
 				Count(Materialized{Name: "a", Unlogged: true, Config: map[string]string{"segment.ms": "1000"}})
 		}, "store a: it has no changelog that could be configured"},
-		{"a store that is not there", func(b *StreamsBuilder) { Process(text(b, "in"), pass(), []string{"st"}) },
-			"processor KSTREAM-PROCESSOR-0000000001: store st is not added yet"},
+		{
+			"a store that is not there", func(b *StreamsBuilder) { Process(text(b, "in"), pass(), []string{"st"}) },
+			"processor KSTREAM-PROCESSOR-0000000001: store st is not added yet",
+		},
 		{"deletions without a null", func(b *StreamsBuilder) {
 			text(b, "in").GroupByKey(String{}, String{}).Count().Filter(func(string, int64) bool { return true }).ToStream()
 		}, "its values have no null for that; see ToNullableStream"},

@@ -71,13 +71,13 @@ func (g *Graph) schedule(
 	queue := &g.streamTime
 	switch {
 	case s.interval < 1:
-		g.fail(&ProcessingError{Node: node, Err: fmt.Errorf("schedule every %s: the interval must be at least 1 ms", interval)})
+		_ = g.fail(&ProcessingError{Node: node, Err: fmt.Errorf("schedule every %s: the interval must be at least 1 ms", interval)})
 		return s.cancel
 	case kind == WallClockTime:
 		queue = &g.wallClock
 		s.at = g.host.WallClock().UnixMilli() + s.interval
 	case kind != StreamTime:
-		g.fail(&ProcessingError{Node: node, Err: fmt.Errorf("schedule: there is no punctuation type %d", kind)})
+		_ = g.fail(&ProcessingError{Node: node, Err: fmt.Errorf("schedule: there is no punctuation type %d", kind)})
 		return s.cancel
 	}
 	g.scheduled++

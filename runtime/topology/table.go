@@ -161,9 +161,7 @@ func (r *rowsOf[K, V]) open(ctx *Context[K, Change[V]]) (err error) {
 	if r.store, err = OpenTimestampedStore[K, V](ctx, r.name); err != nil {
 		return err
 	}
-	if len(ctx.children) > 0 {
-		r.store.below.pass, r.store.below.needsOld = r.flushed, r.sendsOld
-	}
+	r.store.below.pass, r.store.below.needsOld = r.flushed, r.sendsOld
 	return nil
 }
 
@@ -194,15 +192,16 @@ func (r *rowsOf[K, V]) update(key K, raw []byte, timestamp, recordTimestamp int6
 
 // flushed passes on a row that comes out of the cache.
 func (r *rowsOf[K, V]) flushed(rawKey, data []byte, timestamp int64, old []byte, hasOld bool) error {
+	if len(r.ctx.children) == 0 {
+		return nil
+	}
 	g := r.ctx.graph
 	record := Record[K, Change[V]]{Timestamp: timestamp, Headers: g.headers}
 	var err error
 	if record.Key, err = r.store.decodeKey(rawKey); err != nil {
 		return g.fail(&ProcessingError{Node: r.ctx.node, Err: err})
 	}
-	if data == nil {
-		record.Timestamp = g.timestamp
-	} else {
+	if data != nil {
 		record.Value.HasNew = true
 		if record.Value.New, err = r.store.decode(data); err != nil {
 			return g.fail(&ProcessingError{Node: r.ctx.node, Err: err})

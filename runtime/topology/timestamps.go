@@ -3,7 +3,6 @@ package topology
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"time"
 )
 
@@ -22,13 +21,9 @@ func FailOnInvalidTimestamp(record Input, _ int64, _ func() time.Time) (int64, e
 	return record.Timestamp, nil
 }
 
-// LogAndSkip takes the timestamp that the record has and leaves the record out if it is negative, with a warning in the
-// default log.
+// LogAndSkip takes the timestamp that the record has; if it is negative the record is left out, and the runtime, which
+// learns of it from [Graph.Timestamp], logs a warning.
 func LogAndSkip(record Input, _ int64, _ func() time.Time) (int64, error) {
-	if record.Timestamp < 0 {
-		slog.Warn("record skipped: its timestamp is not valid",
-			"topic", record.Topic, "partition", record.Partition, "offset", record.Offset, "timestamp", record.Timestamp)
-	}
 	return record.Timestamp, nil
 }
 
@@ -50,7 +45,7 @@ func WallclockTimestamp(_ Input, _ int64, wallClock func() time.Time) (int64, er
 }
 
 // Timestamp returns the timestamp that a record is to be processed with, in milliseconds, as its source's extractor gives
-// it; ok is false if the record is to be left out, which is counted. The runtime calls it once for each record, before it
+// it; ok is false if the record is to be left out: that is counted, and worth a warning in the log. The runtime calls it once for each record, before it
 // compares the record with others to choose the next one, since its stream and partition times are made of this
 // timestamp, and processes the record with it. partitionTime is -1 if it is not known. The error is a
 // *DeserializationError, or says that nobody reads the topic.
