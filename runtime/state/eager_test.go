@@ -179,7 +179,7 @@ func TestEagerProtocol(t *testing.T) {
 		t.Run(fmt.Sprint("sound=", sound), func(t *testing.T) {
 			rng := randomly(t)
 			wrong, trusted, wiped := 0, 0, 0
-			for range 150 {
+			for range 100 {
 				p := newProtocol(t, rng, sound)
 				p.run()
 				if !p.recover() {
@@ -192,7 +192,7 @@ func TestEagerProtocol(t *testing.T) {
 				t.Errorf("%d stores trusted, %d wiped: the test does not test what it should", trusted, wiped)
 			}
 			if sound && wrong > 0 {
-				t.Errorf("%d of 150 stores are not what their changelog says", wrong)
+				t.Errorf("%d of 100 stores are not what their changelog says", wrong)
 			}
 			if !sound && wrong == 0 {
 				t.Error("the mistake in the protocol was not found")
@@ -213,7 +213,7 @@ type protocol struct {
 	log []logged // only the owner appends
 	end atomic.Int64
 
-	kill    atomic.Int64 // operations of the disk until then
+	kill    atomic.Int64  // operations of the disk until then
 	dead    chan struct{} // closed when the following is known
 	clone   *vfs.MemFS
 	killed  int64 // the end of the committed log then
