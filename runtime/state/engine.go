@@ -35,7 +35,7 @@ const (
 
 // meta is what a store knows about its committed content. It is written in the same batch as the content.
 type meta struct {
-	position int64 // next changelog offset, -1 if unknown
+	position int64 // next changelog offset, -1 if unknown; on the disk of an eager store the number of its last seal
 	entries  int64
 	bytes    int64 // of keys and values, timestamps not counted
 	exact    bool  // entries and bytes were counted, not estimated
@@ -123,6 +123,10 @@ func openEngine(fs vfs.FS, dir string, cache *Cache, memtable int) (*engine, met
 	// As Kafka Streams does for RocksDB: the values are small and binary, and what they would save is not worth the processor.
 	options.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionNone })
 	options.Levels[0].FilterPolicy = bloom.FilterPolicy(10)
+	// Pebble's default scheduler looks ten times a second, in each database, whether more compactions than before may run, and the
+	// goroutine that does so is left behind when Open fails. Here it is one compaction at a time, for which the end of the one before is
+	// sign enough.
+	options.Experimental.CompactionScheduler = pebble.NewConcurrencyLimitSchedulerWithNoPeriodicGrantingForTest()
 	if err := removeLogs(fs, dir); err != nil {
 		return nil, emptyMeta, err
 	}

@@ -1,6 +1,9 @@
 package state
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // open is how a store comes to its database, when it is opened and when it was wiped. The order in which its recorder is registered is a
 // policy, see [DirectoryConfig].RegisterBeforeOpen.
@@ -13,12 +16,24 @@ func (s *Store) open() error {
 		return err
 	}
 	if err := s.adopt(e, m); err != nil {
-		s.directory.retireFolder(s.task, s.name)
-		e.abandon(func() { s.directory.removeAbandoned(e.dir) })
-		return err
+		return s.refuse(e, err)
 	}
 	s.directory.recorders.register(s.recorder)
 	return nil
+}
+
+// refuse closes a database again that cannot be worked with. Its folder is not used any more, unless another one would not be better.
+func (s *Store) refuse(e *engine, err error) error {
+	if environmental(err) {
+		e.abandon(nil)
+		return err
+	}
+	s.directory.retireFolder(s.task, s.name)
+	e.abandon(func() { s.directory.removeAbandoned(e.dir) })
+	if errors.Is(err, ErrBroken) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrBroken, err)
 }
 
 // Close writes the committed content to disk, which it waits for, and closes the store. The buffer is dropped. A broken store is abandoned
@@ -27,7 +42,7 @@ func (s *Store) Close() error {
 	if s.closed {
 		return nil
 	}
-	err := s.seal()
+	err := s.persist()
 	engine := s.retire()
 	if err == nil {
 		err = engine.close()

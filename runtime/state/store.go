@@ -23,8 +23,9 @@ type Store struct {
 	valBuf  []byte       // and what Pebble returned for it
 
 	// Of an eager store:
-	sealed  bool // the counts on disk are exact
-	changed bool // something was put since the last Commit
+	changed bool  // something was put since the last Commit
+	sealed  bool  // nothing was put since the last seal
+	seals   int64 // the number of that
 }
 
 var _ KeyValue = (*Store)(nil)
@@ -161,11 +162,7 @@ func (s *Store) Flush() error {
 		return err
 	}
 	start := s.measures.start()
-	err := s.seal()
-	if err == nil {
-		err = s.engine.Load().flush()
-	}
-	if err != nil {
+	if err := s.persist(); err != nil {
 		return s.wrap(fmt.Errorf("flush: %w", err))
 	}
 	s.measures.done(OperationFlush, start)
