@@ -56,7 +56,8 @@ const (
 // never chooses one itself; control records move the position past the end of transactions.
 func (i *Instance) fetchOptions(t *StreamThread, role string) []kgo.Opt {
 	opts := i.clientOptions(t, role)
-	if i.cfg.Guarantee.Transactional() && !(role == restoreConsumer && i.cfg.Policy.ReadUncommittedRestore) {
+	uncommitted := role == restoreConsumer && i.cfg.Policy.ReadUncommittedRestore
+	if i.cfg.Guarantee.Transactional() && !uncommitted {
 		opts = append(opts, kgo.FetchIsolationLevel(kgo.ReadCommitted()))
 	}
 	return append(opts,

@@ -206,15 +206,6 @@ func (m *membership) rejoin() {
 	m.client.ForceRebalance()
 }
 
-// nextProbing returns when this member has to ask for a followup rebalance; the zero time if not at all. Each assignment sets it
-// anew.
-func (m *membership) nextProbing() time.Time {
-	if at := m.probing.Load(); at > 0 {
-		return time.UnixMilli(at)
-	}
-	return time.Time{}
-}
-
 // maybeProbe asks for the followup rebalance once it is due, and says whether it did. The thread calls it in each round in which
 // no rebalance is going on.
 func (m *membership) maybeProbe(now time.Time) bool {

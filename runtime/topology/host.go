@@ -43,7 +43,7 @@ type RecordCache interface {
 	// Put caches an update that the store beneath has not seen; a nil value deletes. The context is handed back to the
 	// listener: that of the last Put of the key. It may evict: then every dirty entry of this cache goes to the
 	// listener, the evicted first, the rest in the order in which they became dirty. An entry that is put again while it
-	// is dirty keeps its place in that order. The error is the listener's.
+	// is dirty may keep its place in that order, or move to the end, as in Kafka Streams. The error is the listener's.
 	Put(key, value []byte, timestamp int64, context any) error
 	// Fill caches what the store beneath holds: clean, so it may be evicted without a word to the listener. It never
 	// calls the listener: if only dirty entries could make room, nothing is cached. The value is not nil.
