@@ -76,7 +76,7 @@ func TestUsageErrorsAreOneLine(t *testing.T) {
 		{"frob", `unknown command "frob"; valid: run, config, version, help`},
 		{"version x", `unexpected argument "x"; version takes none`},
 		{"run x", `unexpected argument "x"; run takes flags only`},
-		{"--metrics :1", "--metrics is not available yet; leave it out"},
+		{"--metrics 9464", `session.metrics: "9464" is not an address; write HOST:PORT`},
 		{"run --schedule storm", "--schedule is not available yet"},
 		{"run --shrink", "--shrink is not available yet"},
 		{"run --input f", "--input is not available yet"},
