@@ -22,7 +22,6 @@ type Client struct {
 	registry    *Registry
 	state       *text
 	topology    *text
-	deaths      *Gauge
 	died        Counter
 	replacement *histogram
 }
@@ -31,17 +30,20 @@ type Client struct {
 func newClient(r *Registry) *Client {
 	b := builder{r.root, clientGroup}
 	c := &Client{registry: r}
-	b.text(Info, "version", "Version of the program").set(cmp.Or(r.cfg.Version, "unknown"))
-	b.text(Info, "commit-id", "Commit of the program's source").set(cmp.Or(r.cfg.CommitID, "unknown"))
-	b.text(Info, "application-id", "Application id, which is the consumer group").set(r.cfg.ApplicationID)
-	c.topology = b.text(Info, "topology-description", "Description of the topology")
-	c.state = b.text(Info, "state", "State of the instance")
+	b.text("version", "Version of the program").set(cmp.Or(r.cfg.Version, "unknown"))
+	b.text("commit-id", "Commit of the program's source").set(cmp.Or(r.cfg.CommitID, "unknown"))
+	b.text("application-id", "Application id, which is the consumer group").set(r.cfg.ApplicationID)
+	c.topology = b.text("topology-description", "Description of the topology")
+	c.state = b.text("state", "State of the instance")
 	b.ordinal("client-state", "State of the instance as a number", c.state, clientStates)
 	b.gauge(Info, "recording-level", "Recording level of the metrics as a number: 0 info, 1 debug, 2 trace").Set(float64(r.cfg.Level))
 	b.add(b.family("alive-stream-threads", prometheus.GaugeValue, Info, "Number of stream threads that are not dead."),
-		func(time.Duration) (float64, bool) { return float64(r.alive()), true })
-	c.deaths = b.gauge(Info, "failed-stream-threads", "Number of stream threads that have died of an error since the instance started")
-	c.deaths.Set(0)
+		func(time.Duration) (float64, bool) { return r.alive() })
+	b.add(b.family("failed-stream-threads", prometheus.GaugeValue, Info, "Number of stream threads that have died of an error since the instance started."),
+		func(time.Duration) (float64, bool) {
+			_, known := r.alive()
+			return float64(c.died.n.Load()), known
+		})
 
 	b.group = clientOwn
 	c.replacement = b.histogram("thread-replacement-seconds", "Time from the death of a stream thread until the one that replaced it ran.")
@@ -61,7 +63,6 @@ func (c *Client) ThreadDied(thread, cause string) {
 		return
 	}
 	c.died.Add(1)
-	c.deaths.Set(float64(c.died.n.Load()))
 	c.registry.incident(thread).deaths.add(cause)
 }
 
@@ -79,15 +80,14 @@ func (b builder) ordinal(name, what string, state *text, states []string) {
 	})
 }
 
-// alive counts the registered threads that are not dead.
-func (r *Registry) alive() int {
+// alive counts the registered threads that are not dead; known is false as long as there was none at all.
+func (r *Registry) alive() (alive float64, known bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	n := 0
 	for _, t := range r.threads {
 		if t.state.get() != threadDead {
-			n++
+			alive++
 		}
 	}
-	return n
+	return alive, len(r.incidents) > 0
 }

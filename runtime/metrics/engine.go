@@ -71,20 +71,47 @@ func (s *Store) Engine() *Engine {
 		name, what string
 		of         func(*EngineStats) float64
 	}{
-		{"num-immutable-mem-table", "Number of memtables that have not been flushed yet", func(e *EngineStats) float64 { return float64(max(0, e.Memtables-1)) }},
+		{
+			"num-immutable-mem-table", "Number of memtables that have not been flushed yet",
+			func(e *EngineStats) float64 { return float64(max(0, e.Memtables-1)) },
+		},
 		{"cur-size-all-mem-tables", "Size of the memtables in bytes", func(e *EngineStats) float64 { return float64(e.MemtableBytes) }},
-		{"size-all-mem-tables", "Size of the memtables in bytes, with flushed ones that are still in use", func(e *EngineStats) float64 { return float64(e.MemtableBytes + e.PinnedMemtableBytes) }},
+		{
+			"size-all-mem-tables", "Size of the memtables in bytes, with flushed ones that are still in use",
+			func(e *EngineStats) float64 { return float64(e.MemtableBytes + e.PinnedMemtableBytes) },
+		},
 		{"mem-table-flush-pending", "1 if a memtable waits to be flushed", func(e *EngineStats) float64 { return flag(e.Memtables > 1) }},
 		{"num-running-flushes", "Number of flushes that are running", func(e *EngineStats) float64 { return float64(e.RunningFlushes) }},
 		{"compaction-pending", "1 if a compaction waits", func(e *EngineStats) float64 { return flag(e.PendingCompactionBytes > 0) }},
-		{"num-running-compactions", "Number of compactions that are running", func(e *EngineStats) float64 { return float64(e.RunningCompactions) }},
-		{"estimate-pending-compaction-bytes", "Estimated number of bytes that compactions have to rewrite", func(e *EngineStats) float64 { return float64(e.PendingCompactionBytes) }},
-		{"total-sst-files-size", "Size of all tables in bytes", func(e *EngineStats) float64 { return float64(e.LiveTableBytes + e.ObsoleteTableBytes) }},
-		{"live-sst-files-size", "Size of the tables that make up the store, in bytes", func(e *EngineStats) float64 { return float64(e.LiveTableBytes) }},
-		{"block-cache-capacity", "Capacity of the block cache in bytes; all stores share it", func(e *EngineStats) float64 { return float64(e.BlockCacheCapacityBytes) }},
-		{"block-cache-usage", "Size of the blocks in the block cache in bytes; all stores share it", func(e *EngineStats) float64 { return float64(e.BlockCacheBytes) }},
+		{
+			"num-running-compactions", "Number of compactions that are running",
+			func(e *EngineStats) float64 { return float64(e.RunningCompactions) },
+		},
+		{
+			"estimate-pending-compaction-bytes", "Estimated number of bytes that compactions have to rewrite",
+			func(e *EngineStats) float64 { return float64(e.PendingCompactionBytes) },
+		},
+		{
+			"total-sst-files-size", "Size of all tables in bytes",
+			func(e *EngineStats) float64 { return float64(e.LiveTableBytes + e.ObsoleteTableBytes) },
+		},
+		{
+			"live-sst-files-size", "Size of the tables that make up the store, in bytes",
+			func(e *EngineStats) float64 { return float64(e.LiveTableBytes) },
+		},
+		{
+			"block-cache-capacity", "Capacity of the block cache in bytes; all stores share it",
+			func(e *EngineStats) float64 { return float64(e.BlockCacheCapacityBytes) },
+		},
+		{
+			"block-cache-usage", "Size of the blocks in the block cache in bytes; all stores share it",
+			func(e *EngineStats) float64 { return float64(e.BlockCacheBytes) },
+		},
 		{"estimate-num-keys", "Number of keys", func(e *EngineStats) float64 { return float64(e.Entries) }},
-		{"estimate-table-readers-mem", "Memory for reading tables in bytes, without the block cache", func(e *EngineStats) float64 { return float64(e.TableReaderBytes) }},
+		{
+			"estimate-table-readers-mem", "Memory for reading tables in bytes, without the block cache",
+			func(e *EngineStats) float64 { return float64(e.TableReaderBytes) },
+		},
 		{"background-errors", "Number of errors in the background", func(e *EngineStats) float64 { return float64(e.BackgroundErrors) }},
 	} {
 		g.properties = append(g.properties, property{b.gauge(Info, p.name, p.what), p.of})

@@ -3,6 +3,7 @@ package metrics
 import (
 	"bytes"
 	"maps"
+	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
@@ -24,7 +25,7 @@ func scrape(t *testing.T, registries ...*Registry) scraped {
 		all.MustRegister(r)
 	}
 	answer := httptest.NewRecorder()
-	promhttp.HandlerFor(all, promhttp.HandlerOpts{}).ServeHTTP(answer, httptest.NewRequest("GET", "/metrics", nil))
+	promhttp.HandlerFor(all, promhttp.HandlerOpts{}).ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	if answer.Code != 200 {
 		t.Fatalf("status %d: %s", answer.Code, answer.Body)
 	}

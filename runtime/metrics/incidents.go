@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"maps"
 	"sync"
 	"time"
 
@@ -15,6 +16,20 @@ type incidents struct {
 	wiped, rebuilt, restored                Counter
 }
 
+// Causes are names of causes that can occur.
+type Causes struct{ Migrations, Corruptions, Fences, Deaths []string }
+
+// Expect makes the metrics of threads that are registered from now on begin with a 0 for each of these causes. What appears with
+// its first occurrence instead is a 1 from the beginning, which Prometheus does not take for an increase.
+func (r *Registry) Expect(c Causes) {
+	if r == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.expected = c
+}
+
 // incident returns the incidents of a thread of that name, past or present.
 func (r *Registry) incident(thread string) *incidents {
 	thread = valid(thread)[0]
@@ -23,6 +38,10 @@ func (r *Registry) incident(thread string) *incidents {
 	i := r.incidents[thread]
 	if i == nil {
 		i = &incidents{}
+		i.migrations.expect(r.expected.Migrations)
+		i.corruptions.expect(r.expected.Corruptions)
+		i.fences.expect(r.expected.Fences)
+		i.deaths.expect(r.expected.Deaths)
 		r.incidents[thread] = i
 	}
 	return i
@@ -69,11 +88,7 @@ func (r *Registry) addIncidents(b builder) {
 func (r *Registry) copyIncidents() map[string]*incidents {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	all := make(map[string]*incidents, len(r.incidents))
-	for thread, i := range r.incidents {
-		all[thread] = i
-	}
-	return all
+	return maps.Clone(r.incidents)
 }
 
 // maxCauses bounds the number of causes that are told apart: causes are meant to be a short list of names.
@@ -91,6 +106,13 @@ type causes struct {
 	counts map[string]uint64
 }
 
+func (c *causes) expect(names []string) {
+	c.counts = map[string]uint64{}
+	for _, name := range names {
+		c.counts[valid(name)[0]] = 0
+	}
+}
+
 func (c *causes) add(cause string) {
 	if cause == "" {
 		cause = causeNone
@@ -101,9 +123,6 @@ func (c *causes) add(cause string) {
 		cause = valid(cause)[0]
 		if _, known := c.counts[cause]; !known && len(c.counts) >= maxCauses {
 			cause = causeRest
-		}
-		if c.counts == nil {
-			c.counts = map[string]uint64{}
 		}
 	}
 	c.counts[cause]++

@@ -3,6 +3,7 @@ package metrics
 import (
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -24,12 +25,12 @@ func (t *Thread) Producer(clientID string) *Producer {
 	}
 	p.set = t.set.child("producer "+clientID, valid(clientID, t.name))
 	b := builder{p.set, producerGroup}
-	p.init = b.elapsed(Info, "txn-init-time", "initialising transactions")
-	p.begin = b.elapsed(Info, "txn-begin-time", "beginning transactions")
-	p.sendOffsets = b.elapsed(Info, "txn-send-offsets-time", "sending offsets to transactions")
-	p.commit = b.elapsed(Info, "txn-commit-time", "committing transactions")
-	p.abort = b.elapsed(Info, "txn-abort-time", "aborting transactions")
-	p.flush = b.elapsed(Info, "flush-time", "waiting for records to be acknowledged")
+	p.init = b.elapsed("txn-init-time", "initialising transactions")
+	p.begin = b.elapsed("txn-begin-time", "beginning transactions")
+	p.sendOffsets = b.elapsed("txn-send-offsets-time", "sending offsets to transactions")
+	p.commit = b.elapsed("txn-commit-time", "committing transactions")
+	p.abort = b.elapsed("txn-abort-time", "aborting transactions")
+	p.flush = b.elapsed("flush-time", "waiting for records to be acknowledged")
 	return p
 }
 
@@ -82,18 +83,20 @@ func (t *Thread) Consumer(clientID string) *Consumer {
 	c.lastPoll = &Gauge{}
 	c.lastPoll.Set(math.NaN())
 	b := builder{c.set, consumerGroup}
-	b.add(b.family("last-poll-seconds-ago", prometheus.GaugeValue, Info, "Time since the last poll, in seconds."), func(now time.Duration) (float64, bool) {
-		last, polled := c.lastPoll.read(now)
-		return now.Seconds() - last, polled
-	})
+	b.add(b.family("last-poll-seconds-ago", prometheus.GaugeValue, Info, "Time since the last poll, in seconds."),
+		func(now time.Duration) (float64, bool) {
+			last, polled := c.lastPoll.read(now)
+			return now.Seconds() - last, polled
+		})
 	b.group = memberGroup
 	c.rebalance = b.timer(Info, time.Millisecond, "rebalance-latency", "time of a rebalance")
-	b.add(b.family("rebalance-latency-total", prometheus.CounterValue, Info, "Time spent in rebalances, in milliseconds."), func(now time.Duration) (float64, bool) {
-		_, _, sum := c.rebalance.read(now)
-		return sum, true
-	})
-	c.total = b.counter(Info, "rebalance", "rebalances that succeeded")
-	c.failed = b.counter(Info, "failed-rebalance", "rebalances that failed")
+	b.add(b.family("rebalance-latency-total", prometheus.CounterValue, Info, "Time spent in rebalances, in milliseconds."),
+		func(now time.Duration) (float64, bool) {
+			_, _, sum := c.rebalance.read(now)
+			return sum, true
+		})
+	c.total = b.counter("rebalance", "rebalances that succeeded")
+	c.failed = b.counter("failed-rebalance", "rebalances that failed")
 	return c
 }
 
@@ -126,7 +129,7 @@ type Partition struct {
 // Partition registers a partition that the consumer reads.
 func (c *Consumer) Partition(topic string, partition int32) *Partition {
 	name := fmt.Sprint(partition)
-	p := &Partition{set: c.set.child("partition "+topic+" "+name, append(c.labels[:len(c.labels):len(c.labels)], valid(topic, name)...))}
+	p := &Partition{set: c.set.child("partition "+topic+" "+name, slices.Concat(c.labels, valid(topic, name)))}
 	p.Lag = builder{p.set, fetchGroup}.gauge(Info, "records-lag", "Number of records between the position and the end of the partition")
 	return p
 }

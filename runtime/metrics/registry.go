@@ -55,6 +55,7 @@ type Registry struct {
 	families  map[familyKey]*family
 	threads   map[string]*Thread    // those that are registered
 	incidents map[string]*incidents // by thread; never removed
+	expected  Causes
 }
 
 // familyKey tells families apart. The tags differ between stores of different scopes.

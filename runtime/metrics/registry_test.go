@@ -129,9 +129,10 @@ func TestClosingTakesAwayAllBelow(t *testing.T) {
 	scrape(t, r).is("eostop_migrations_total", 2, "thread_id", "t1", "cause", "fenced")
 }
 
-func TestWithoutARegistryNothingIsMeasured(t *testing.T) {
+func TestWithoutARegistryNothingIsMeasured(*testing.T) {
 	var r *Registry
 	exercise(r, "i1")
+	r.Expect(Causes{})
 	r.Collect(nil) // Would block.
 }
 
@@ -142,9 +143,9 @@ func exercise(r *Registry, instance string) {
 	client.SetTopology("Topologies:\n")
 	client.ThreadDied(instance+"-t1", "panic")
 	client.ThreadReplaced(time.Second)
-	thread := r.Thread(instance+"-t1")
+	thread := r.Thread(instance + "-t1")
 	thread.SetState("RUNNING")
-	updater := thread.Updater(instance+"-u1")
+	updater := thread.Updater(instance + "-u1")
 	for _, gauge := range []*Gauge{updater.ActiveRestoring, updater.ActivePaused, updater.StandbyPaused, updater.StandbyUpdating} {
 		gauge.Set(1)
 	}

@@ -184,25 +184,25 @@ func (s *Share) read(now time.Duration) (float64, bool) {
 	return min(1, float64(s.current+s.previous)/float64(now-since)), true
 }
 
-// counter adds <name>-total.
-func (b builder) counter(level Level, name, what string) *Counter {
-	if !b.on(level) {
+// counter adds <name>-total, at the level Info.
+func (b builder) counter(name, what string) *Counter {
+	if !b.on(Info) {
 		return nil
 	}
 	c := &Counter{}
-	b.add(b.family(name+"-total", prometheus.CounterValue, level, "Number of "+what+"."), func(time.Duration) (float64, bool) {
+	b.add(b.family(name+"-total", prometheus.CounterValue, Info, "Number of "+what+"."), func(time.Duration) (float64, bool) {
 		return float64(c.n.Load()), true
 	})
 	return c
 }
 
-// elapsed adds <name>-ns-total.
-func (b builder) elapsed(level Level, name, what string) *Elapsed {
-	if !b.on(level) {
+// elapsed adds <name>-ns-total, at the level Info.
+func (b builder) elapsed(name, what string) *Elapsed {
+	if !b.on(Info) {
 		return nil
 	}
 	e := &Elapsed{}
-	b.add(b.family(name+"-ns-total", prometheus.CounterValue, level, "Time spent "+what+", in nanoseconds."), func(time.Duration) (float64, bool) {
+	b.add(b.family(name+"-ns-total", prometheus.CounterValue, Info, "Time spent "+what+", in nanoseconds."), func(time.Duration) (float64, bool) {
 		return float64(e.n.Load()), true
 	})
 	return e
@@ -219,13 +219,13 @@ func (b builder) gauge(level Level, name, what string) *Gauge {
 	return g
 }
 
-// text adds a metric that carries its value in a label.
-func (b builder) text(level Level, name, what string) *text {
-	if !b.on(level) {
+// text adds a metric that carries its value in a label, at the level Info.
+func (b builder) text(name, what string) *text {
+	if !b.on(Info) {
 		return nil
 	}
 	t := &text{}
-	f := b.family(name, prometheus.GaugeValue, level, what+", as a label; the value is 1.", name)
+	f := b.family(name, prometheus.GaugeValue, Info, what+", as a label; the value is 1.", name)
 	b.addSeries(f, func(e *emitter, _ time.Duration) {
 		if value := t.value.Load(); value != nil {
 			e.send(f, 1, *value)
@@ -339,21 +339,21 @@ func (b builder) latency(level Level, unit time.Duration, name, what string) *Ti
 	return t
 }
 
-// calls adds <name>-latency-avg, <name>-latency-max, <name>-rate and <name>-total.
-func (b builder) calls(level Level, unit time.Duration, name, what string) *Timer {
-	t := b.latency(level, unit, name, what)
+// calls adds <name>-latency-avg, <name>-latency-max, <name>-rate and <name>-total, in milliseconds.
+func (b builder) calls(level Level, name, what string) *Timer {
+	t := b.latency(level, time.Millisecond, name, what)
 	if t != nil {
 		b.total(&t.sensor, level, name, what, false)
 	}
 	return t
 }
 
-// share adds a metric of a share of time.
-func (b builder) share(level Level, name, what string) *Share {
-	if !b.on(level) {
+// share adds a metric of a share of time, at the level Info.
+func (b builder) share(name, what string) *Share {
+	if !b.on(Info) {
 		return nil
 	}
 	s := newShare(b.clock())
-	b.add(b.family(name, prometheus.GaugeValue, level, "Fraction of its time that the thread spent "+what+"."), s.read)
+	b.add(b.family(name, prometheus.GaugeValue, Info, "Fraction of its time that the thread spent "+what+"."), s.read)
 	return s
 }

@@ -144,7 +144,8 @@ func TestClient(t *testing.T) {
 	s.is(prefix+"version", 1, "version", "unknown")
 	s.is(prefix+"application_id", 1, "application_id", "app")
 	s.is(prefix+"recording_level", 1)
-	s.is(prefix+"failed_stream_threads", 0)
+	s.absent(prefix + "failed_stream_threads") // nothing has begun
+	s.absent(prefix + "alive_stream_threads")
 	s.absent(prefix + "client_state")
 	for i, state := range []string{"CREATED", "REBALANCING", "RUNNING", "PENDING_SHUTDOWN", "NOT_RUNNING", "PENDING_ERROR", "ERROR"} {
 		client.SetState(state)
@@ -154,7 +155,9 @@ func TestClient(t *testing.T) {
 	}
 	one, two := r.Thread("t1"), r.Thread("t2")
 	one.SetState("RUNNING")
-	scrape(t, r).is(prefix+"alive_stream_threads", 2)
+	s = scrape(t, r)
+	s.is(prefix+"alive_stream_threads", 2)
+	s.is(prefix+"failed_stream_threads", 0)
 	two.SetState("DEAD")
 	client.ThreadDied("t2", "panic")
 	client.ThreadDied("t2", "")
@@ -194,15 +197,27 @@ func TestCauses(t *testing.T) {
 	s.is("eostop_restored_records_total", 500)
 	s.is("eostop_state_wipes_total", 0)
 
+	// The first one of a cause that was expected is an increase, also in threads that come later.
+	r.Expect(Causes{Migrations: []string{"fenced"}, Corruptions: []string{"timed out"}, Fences: []string{"fenced", "\xff"}, Deaths: []string{"panic"}})
+	r.Thread("t2").Migrated("fenced")
+	r.Thread("t1").Migrated("offsets refused")
+	s = scrape(t, r)
+	s.is("eostop_migrations_total", 1, "thread_id", "t2", "cause", "fenced")
+	s.is("eostop_corruptions_total", 0, "thread_id", "t2", "cause", "timed out")
+	s.is("eostop_fenced_producers_total", 0, "thread_id", "t2", "cause", "\uFFFD")
+	s.is("eostop_thread_deaths_total", 0, "thread_id", "t2", "cause", "panic")
+	s.is("eostop_migrations_total", 1, "thread_id", "t1", "cause", "offsets refused")
+	s.absent("eostop_migrations_total", "thread_id", "t1", "cause", "fenced") // registered before
+
 	// Texts that are no names must not fill the memory of whoever scrapes.
 	for n := range 1000 {
 		thread.Corrupted(fmt.Sprint("error ", n))
 	}
 	s = scrape(t, r)
-	if n := len(s.find("eostop_corruptions_total")); n != maxCauses+1 {
+	if n := len(s.find("eostop_corruptions_total", "thread_id", "t1")); n != maxCauses+1 {
 		t.Errorf("%d causes", n)
 	}
-	s.is("eostop_corruptions_total", 1000-maxCauses, "cause", "other")
+	s.is("eostop_corruptions_total", 1000-maxCauses, "thread_id", "t1", "cause", "other")
 }
 
 func TestIterators(t *testing.T) {

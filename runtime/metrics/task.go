@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -45,8 +46,8 @@ func (t *Thread) Task(id string) *Task {
 	k.CacheBytes = b.gauge(Debug, "cache-size-bytes-total", "Size of the task's record caches; goes up and down")
 	k.RecordLateness = b.value(Debug, "record-lateness", "lateness of records against the stream time, in milliseconds")
 	k.EnforcedProcessing = b.meter(Debug, "enforced-processing", "times that the task did not wait for an input any longer")
-	k.Punctuate = b.calls(Debug, time.Millisecond, "punctuate", "calls to punctuate")
-	k.Commit = b.calls(Debug, time.Millisecond, "commit", "calls to commit")
+	k.Punctuate = b.calls(Debug, "punctuate", "calls to punctuate")
+	k.Commit = b.calls(Debug, "commit", "calls to commit")
 	k.Restored = b.meter(Debug, "restore", "records restored")
 	k.Updated = b.meter(Debug, "update", "records updated in a standby task")
 	k.processLatency = b.timer(Debug, time.Millisecond, "process-latency", "time to process a record")
@@ -97,14 +98,14 @@ func (k *Task) Produced(node, topic string) *Topic { return k.topic(node, topic,
 func (k *Task) topic(node, topic, done, where string) *Topic {
 	b := builder{k.set.child(done+" "+node+" "+topic, append(k.below(node), valid(topic)...)), topicGroup}
 	return &Topic{
-		records: b.counter(Info, "records-"+done, "records "+done+" "+where+" the topic"),
-		bytes:   b.counter(Info, "bytes-"+done, "bytes "+done+" "+where+" the topic"),
+		records: b.counter("records-"+done, "records "+done+" "+where+" the topic"),
+		bytes:   b.counter("bytes-"+done, "bytes "+done+" "+where+" the topic"),
 	}
 }
 
 // below returns the values of the labels of something that belongs to the task.
 func (k *Task) below(name string) []string {
-	return append(k.labels[:len(k.labels):len(k.labels)], valid(name)...)
+	return slices.Concat(k.labels, valid(name))
 }
 
 // Node measures a processor node of a task. Its sensors are registered one by one, for each kind of node has others.
