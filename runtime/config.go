@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"eostop/runtime/journal"
+	"eostop/runtime/metrics"
 	"eostop/runtime/state"
 	"eostop/runtime/topology"
 
@@ -191,4 +192,6 @@ type Env struct {
 	// OnLoop, when set, is called by each stream thread's own goroutine once in each round of its loop, before it polls. It
 	// may block or panic: it is where stalls and crashes are injected.
 	OnLoop func(thread string)
+	// Metrics receives what the instance measures. It is the instance's own; nil measures nothing.
+	Metrics *metrics.Registry
 }

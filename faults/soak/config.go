@@ -107,10 +107,11 @@ type UISettings struct {
 
 // SessionSettings says what a session leaves behind, and how it can be looked into.
 type SessionSettings struct {
-	File     string `yaml:"file"`   // session log, written while the session runs; empty = none
-	Report   string `yaml:"report"` // JSON report; empty = none
-	JUnit    string `yaml:"junit"`  // JUnit report; empty = none
-	Pprof    string `yaml:"pprof"`  // HOST:PORT of the profiler; empty = none
+	File     string `yaml:"file"`    // session log, written while the session runs; empty = none
+	Report   string `yaml:"report"`  // JSON report; empty = none
+	JUnit    string `yaml:"junit"`   // JUnit report; empty = none
+	Metrics  string `yaml:"metrics"` // HOST:PORT of Prometheus metrics; empty = none
+	Pprof    string `yaml:"pprof"`   // HOST:PORT of the profiler; empty = none
 	LogFile  string `yaml:"log_file"`
 	LogLevel string `yaml:"log_level"`
 	Memory   Size   `yaml:"memory"` // session log kept in memory for an export

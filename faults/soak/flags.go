@@ -49,7 +49,7 @@ func flagSpecs() []flagSpec {
 		{name: "report", key: "session.report", arg: "FILE.json", usage: "write the report as JSON"},
 		{name: "junit", key: "session.junit", arg: "FILE.xml", usage: "write the report as JUnit XML"},
 		{name: "session", key: "session.file", arg: "FILE.jsonl", usage: "write the session log while the session runs"},
-		{name: "metrics", arg: "ADDR", usage: "serve metrics", later: true},
+		{name: "metrics", key: "session.metrics", arg: "ADDR", usage: "serve Prometheus metrics, like 127.0.0.1:9464"},
 		{name: "pprof", key: "session.pprof", arg: "ADDR", usage: "serve the profiler, like 127.0.0.1:6060"},
 		{name: "log-file", key: "session.log_file", arg: "FILE", usage: "write the log of the clients and the runtime"},
 		{name: "log-level", key: "session.log_level", arg: "L", usage: "debug, info, warn or error"},

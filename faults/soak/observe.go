@@ -227,7 +227,7 @@ func (s *Session) closeRest() error {
 	if s.cluster != nil {
 		s.cluster.close()
 	}
-	var errs []error
+	errs := []error{s.metrics.close()}
 	if s.events != nil {
 		errs = append(errs, s.events.Close())
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -12,6 +13,18 @@ import (
 
 // Version is the version of the program, as reports state it.
 const Version = "0.1.0"
+
+// Revision returns the commit that the program was built from, shortened; empty if that is not known.
+func Revision() string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				return s.Value[:min(12, len(s.Value))]
+			}
+		}
+	}
+	return ""
+}
 
 // reportSchema is the version of the report's shape.
 const reportSchema = 1

@@ -18,6 +18,7 @@ import (
 	"eostop/faults/verify"
 	"eostop/runtime"
 	"eostop/runtime/journal"
+	"eostop/runtime/metrics"
 	"eostop/runtime/state"
 	"eostop/runtime/topology"
 
@@ -53,6 +54,9 @@ type Session struct {
 	load     *Generator // nil without load
 	verifier *verify.Verifier
 	stateDir string // temporary, to be removed; empty when the user chose one
+
+	registries []*metrics.Registry // of the instances, in their order
+	metrics    *metricsServer      // nil if none is wanted
 
 	ctx    context.Context // ends everything at once
 	cancel context.CancelFunc
@@ -117,6 +121,15 @@ func New(cfg Config, program *topology.Topology, deps Deps) (*Session, error) {
 	if cfg.Load.Enabled {
 		s.loadRun = uint64(time.Now().UnixNano())
 	}
+	level, err := metrics.ParseLevel(cfg.Runtime.RecordingLevel)
+	if err != nil {
+		return nil, Usagef("runtime.recording_level: %w", err)
+	}
+	for _, name := range cfg.InstanceNames() {
+		s.registries = append(s.registries, metrics.New(metrics.Config{
+			ClientID: name, ApplicationID: cfg.Application.ID, Version: Version, CommitID: Revision(), Level: level,
+		}))
+	}
 	s.journal = journal.New(journalEvents)
 	s.snapshot.Store(s.emptySnapshot())
 	return s, nil
@@ -141,7 +154,10 @@ func (s *Session) Start(ctx context.Context) error {
 }
 
 func (s *Session) open(ctx context.Context) error {
-	var err error
+	err := s.serveMetrics()
+	if err != nil {
+		return err
+	}
 	if s.cluster, err = openCluster(ctx, &s.cfg); err != nil {
 		return err
 	}
@@ -182,13 +198,12 @@ func (s *Session) openInstances() error {
 	}
 	s.cache = state.NewCache(int64(s.cfg.Runtime.StoreCache))
 	s.injector = newInjector(s.ctx)
-	for n := range s.cfg.Runtime.Instances {
-		name := fmt.Sprintf("%s%d", s.cfg.Application.Name, n+1)
+	for n, name := range s.cfg.InstanceNames() {
 		m := &member{name: name, link: faults.NewLink(name)}
 		cfg := s.instanceConfig(name, filepath.Join(root, name))
 		m.instance, err = runtime.New(cfg, s.program, runtime.Env{
 			Brokers: s.cluster.brokers, Dial: m.link.Wrap(s.cluster.dial), ClusterID: s.cluster.id, FS: s.fs, Cache: s.cache,
-			Journal: s.journal, Logger: s.log, OnLoop: s.injector.onLoop,
+			Journal: s.journal, Logger: s.log, OnLoop: s.injector.onLoop, Metrics: s.registries[n],
 		})
 		if err != nil {
 			m.link.Close()

@@ -257,6 +257,8 @@ func (v *validator) rest() {
 	c := v.config
 	v.choice(choice{"ui.theme", c.UI.Theme, []string{"ansi", "colorblind", "mono"}, []string{"dark", "light"}, "theme"})
 	v.between("ui.fps", c.UI.FPS, 1, 30)
+	v.check(c.Session.Metrics == "" || validAddress(c.Session.Metrics, true), "session.metrics",
+		"%q is not an address; write HOST:PORT, like 127.0.0.1:9464", c.Session.Metrics)
 	v.check(c.Session.Pprof == "" || validAddress(c.Session.Pprof, true), "session.pprof",
 		"%q is not an address; write HOST:PORT, like 127.0.0.1:6060", c.Session.Pprof)
 	v.choice(choice{"session.log_level", c.Session.LogLevel, []string{"debug", "info", "warn", "error"}, nil, "log level"})
