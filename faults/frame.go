@@ -11,7 +11,7 @@ import (
 // of a response is the correlation id of its request, and tags from the same version on, but never for ApiVersions
 // (KIP-511).
 
-// largest is the size from which on a frame is never looked into; brokers refuse far smaller ones.
+// largest is the size from which on a frame is no frame of Kafka: brokers and clients refuse far smaller ones.
 const largest = 256 << 20
 
 // api says what is known of an API.
@@ -52,7 +52,7 @@ type header struct {
 	body         int    // where it starts
 	known        bool   // the API and the version are, and the header is complete
 	silent       bool   // no response will come
-	short        bool   // the frame has not even a correlation id
+	short        bool   // the frame has not even a correlation id, or is far too long
 }
 
 // cursor reads the start of a frame of which possibly not everything has come yet.
@@ -148,28 +148,32 @@ func parseRequest(b []byte) (h header, need int) {
 	}
 	h.size = 4 + int(size)
 	c.end = h.size
-	h.key, h.version, h.correlation = c.int16(), c.int16(), c.int32()
-	if c.need > 0 {
-		return h, c.need
-	}
-	if c.bad {
+	if h.size >= largest {
 		h.short = true
 		return h, 0
 	}
-	h.client = c.nullable(false)
-	if understood(h.key, h.version) {
-		if flexible(h.key, h.version) {
-			c.tags()
-		}
-		h.body = c.at
-		if kmsg.Key(h.key) == kmsg.Produce {
-			if h.version >= 3 {
-				c.nullable(flexible(h.key, h.version))
-			}
-			h.silent = c.int16() == 0 && c.need == 0 && !c.bad // acks
-		}
-		h.known = !c.bad
+	h.key, h.version, h.correlation = c.int16(), c.int16(), c.int32()
+	switch {
+	case c.need > 0:
+		return h, c.need
+	case c.bad:
+		h.short = true
+		return h, 0
+	case !understood(h.key, h.version):
+		return h, 0
 	}
+	h.client = c.nullable(false)
+	if flexible(h.key, h.version) {
+		c.tags()
+	}
+	h.body = c.at
+	if kmsg.Key(h.key) == kmsg.Produce {
+		if h.version >= 3 {
+			c.nullable(flexible(h.key, h.version))
+		}
+		h.silent = c.int16() == 0 && c.need == 0 && !c.bad // acks
+	}
+	h.known = !c.bad
 	return h, c.need
 }
 
@@ -185,8 +189,10 @@ func parseResponse(b []byte) (h header, need int) {
 	}
 	h.size = 4 + int(size)
 	c.end = h.size
-	h.correlation = c.int32()
-	h.short = c.bad
+	if h.size < largest {
+		h.correlation = c.int32()
+	}
+	h.short = c.bad || h.size >= largest
 	return h, c.need
 }
 

@@ -230,7 +230,7 @@ func (t *tap) admit(h header, begun bool) fate {
 		return drop
 	case !speaks:
 		return pass
-	case h.known && !begun && h.size < largest && set.mayMatch(t, h):
+	case h.known && !begun && set.mayMatch(t, h):
 		return keep
 	}
 	t.await(&exchange{header: h, learning: h.known && set.learns(h)})
@@ -311,9 +311,6 @@ func (t *tap) match(h header, begun bool) fate {
 	case begun:
 		return pass
 	case len(e.perhaps) > 0 || e.learning || (e.rule != nil && e.rule.Action == Rewrite):
-		if h.size >= largest {
-			return pass
-		}
 		return keep
 	case e.rule == nil:
 		return pass
@@ -394,9 +391,9 @@ func (t *tap) hit(e *exchange, rule *liveRule, was []int16) {
 	t.hits = append(t.hits, hit)
 }
 
-// release lets go what takes the place of responses, once it is their turn.
+// release lets go what takes the place of responses, once it is their turn and no other response is passing.
 func (t *tap) release() {
-	for len(t.pending) > 0 && t.unknown == 0 && t.current == nil {
+	for len(t.pending) > 0 && t.unknown == 0 && t.current == nil && t.in.left == 0 && t.in.sent == 0 {
 		e := t.pending[0]
 		switch {
 		case e.answer != nil:
