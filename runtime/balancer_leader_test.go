@@ -61,7 +61,7 @@ func newLeader(t *testing.T, change func(*Config)) *leader {
 		inst.cache.Close()
 	})
 	thread := newThread(t.Context(), inst, 1)
-	thread.member = &membership{thread: thread, client: client, guarantee: guaranteeExactlyOnceV2}
+	thread.member = &membership{thread: thread, client: client}
 	l := &leader{groupBalancer: &groupBalancer{member: thread.member}, t: t, inst: inst, cluster: cluster, asked: map[int16]int{}}
 	cluster.Control(func(request kmsg.Request) (kmsg.Response, error, bool) {
 		cluster.KeepControl()
@@ -140,7 +140,7 @@ func (l *leader) texts() string {
 // sub is a subscription of version 2: thread 1 of a process.
 func sub(process string, change func(*subscription)) subscription {
 	s := subscription{
-		Version: 2, ProcessID: process, Thread: "i" + process + "-StreamThread-1", Guarantee: guaranteeExactlyOnceV2,
+		Version: 2, ProcessID: process, Thread: "i" + process + "-StreamThread-1", Guarantee: ExactlyOnceV2,
 		TransactionalIDs: []string{"app-" + process + "-1"},
 	}
 	if change != nil {
@@ -234,7 +234,7 @@ func TestLeaderWarmsUp(t *testing.T) {
 	if at := time.UnixMilli(own.Probing); at.Before(before.Add(59*time.Second)) || at.After(time.Now().Add(time.Minute)) || other.Probing != 0 {
 		t.Errorf("probing at %v and %d, want in a minute, by the leader", at, other.Probing)
 	}
-	if !l.member.nextProbing().Equal(time.UnixMilli(own.Probing)) {
+	if l.member.probing.Load() != own.Probing {
 		t.Error("the leader's thread does not know when")
 	}
 	for _, want := range []string{
@@ -362,7 +362,7 @@ func TestLeaderPassesShutdownOn(t *testing.T) {
 func TestLeaderFencesWhatExpelledMembersLeft(t *testing.T) {
 	l := newLeader(t, nil)
 	perTask := sub("2", func(s *subscription) {
-		s.Guarantee, s.Tasks, s.TransactionalIDs = guaranteeExactlyOnce, stateful(0, 1), []string{"app-1_0", "app-1_1"}
+		s.Guarantee, s.Tasks, s.TransactionalIDs = ExactlyOnce, stateful(0, 1), []string{"app-1_0", "app-1_1"}
 	})
 	told := l.rebalance(leading(nil), joined("old", 5, perTask), joined("third", 5, sub("3", nil)))
 	if ids := l.initialised(); len(ids) != 0 {
@@ -401,7 +401,7 @@ func TestGivenIDsAreNotThoseOfTheExpelled(t *testing.T) {
 	l := newLeader(t, nil)
 	one := func(process string, tasks []TaskID) subscription {
 		return sub(process, func(s *subscription) {
-			s.Guarantee, s.Tasks, s.TransactionalIDs = guaranteeExactlyOnce, tasks, transactionalIDs(guaranteeExactlyOnce, "app", "", tasks)
+			s.Guarantee, s.Tasks, s.TransactionalIDs = ExactlyOnce, tasks, transactionalIDs(ExactlyOnce, "app", "", tasks)
 		})
 	}
 	l.rebalance(joined("leader", 5, one("1", nil)), joined("other", 5, one("2", stateful(0, 1, 2))))
@@ -415,7 +415,7 @@ func TestGivenIDsAreNotThoseOfTheExpelled(t *testing.T) {
 // assignment longer than there are such members.
 func TestPerTask(t *testing.T) {
 	l := newLeader(t, nil)
-	perTask := joined("old", 5, sub("2", func(s *subscription) { s.Guarantee, s.TransactionalIDs = guaranteeExactlyOnce, nil }))
+	perTask := joined("old", 5, sub("2", func(s *subscription) { s.Guarantee, s.TransactionalIDs = ExactlyOnce, nil }))
 	check := func(when string, a assignment, present, want bool) {
 		t.Helper()
 		if a.ExactlyOnce != present || a.PerTask != want {

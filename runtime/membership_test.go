@@ -18,7 +18,7 @@ func TestClaims(t *testing.T) {
 	if c := m.claimed(); !slices.Equal(c.active, []TaskID{{0, 1}}) || !slices.Equal(c.standby, []TaskID{{1, 2}}) {
 		t.Errorf("claims %+v", c)
 	}
-	m.own(nil)
+	m.claim(nil, nil)
 	if c := m.claimed(); len(c.active)+len(c.standby) != 0 {
 		t.Errorf("claims %+v after everything was lost", c)
 	}
@@ -30,15 +30,16 @@ func TestSubscriptionFollowsTheGuarantee(t *testing.T) {
 	m.claim([]TaskID{{0, 1}, {1, 2}}, []TaskID{{1, 0}})
 	own := "app-" + m.thread.instance.directory.ProcessID() + "-1"
 	tests := []struct {
-		guarantee, txn string
-		ids            []string
+		guarantee Guarantee
+		txn       string
+		ids       []string
 	}{
-		{guaranteeExactlyOnceV2, own, []string{own}},
-		{guaranteeExactlyOnce, "", []string{"app-0_1", "app-1_2"}},
-		{guaranteeAtLeastOnce, "", nil},
+		{ExactlyOnceV2, own, []string{own}},
+		{ExactlyOnce, "", []string{"app-0_1", "app-1_2"}},
+		{AtLeastOnce, "", nil},
 	}
 	for _, test := range tests {
-		m.guarantee = test.guarantee
+		m.thread.instance.cfg.Guarantee = test.guarantee
 		s := m.subscription()
 		if s.Guarantee != test.guarantee || s.TransactionalID != test.txn || !slices.Equal(s.TransactionalIDs, test.ids) {
 			t.Errorf("%s: got %q, %q, %v", test.guarantee, s.Guarantee, s.TransactionalID, s.TransactionalIDs)
@@ -68,12 +69,12 @@ func TestProbing(t *testing.T) {
 	thread.instance.env.Journal = journal.New(10)
 	m := thread.member
 	now := time.UnixMilli(1_700_000_000_000)
-	if !m.nextProbing().IsZero() || m.maybeProbe(now) {
+	if m.probing.Load() != 0 || m.maybeProbe(now) {
 		t.Error("probing without an assignment")
 	}
 	m.receive(&assignment{Version: 2, Probing: now.UnixMilli()})
-	if !m.nextProbing().Equal(now) {
-		t.Errorf("next at %v, want %v", m.nextProbing(), now)
+	if m.probing.Load() != now.UnixMilli() {
+		t.Errorf("next at %v, want %v", m.probing.Load(), now)
 	}
 	if m.maybeProbe(now.Add(-time.Millisecond)) {
 		t.Error("too early")
@@ -91,7 +92,7 @@ func TestProbing(t *testing.T) {
 	}
 	m.receive(&assignment{Version: 2, Probing: now.UnixMilli()})
 	m.receive(&assignment{Version: 2})
-	if !m.nextProbing().IsZero() || m.maybeProbe(now) {
+	if m.probing.Load() != 0 || m.maybeProbe(now) {
 		t.Error("a newer assignment does not ask for it")
 	}
 }
