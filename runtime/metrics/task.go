@@ -152,7 +152,7 @@ func (n *Node) FinalEmits() FinalEmits {
 // RecordCache measures the record cache in front of a store.
 type RecordCache struct {
 	set *set
-	// HitRatio is recorded once for each flush: hits in a hundredth of a percent are 0.0001. From the level Debug on.
+	// HitRatio is recorded at each flush: hits divided by reads since the one before. From the level Debug on.
 	HitRatio *Value
 }
 
