@@ -182,7 +182,9 @@ func TestLeaderAsksNothingWithoutALimit(t *testing.T) {
 	l.rebalance(leading(nil))
 	l.requests(kmsg.ListOffsets)
 	told := l.rebalance(
-		leading(func(s *subscription) { s.Tasks, s.Stored = stateful(0, 1, 2), map[string]int64{"1_0": -2, "1_1": -2, "1_2": -2} }),
+		leading(func(s *subscription) {
+			s.Tasks, s.Stored = stateful(0, 1, 2), map[string]int64{"1_0": -2, "1_1": -2, "1_2": -2}
+		}),
 		joined("other", 5, sub("2", func(s *subscription) { s.Stored = map[string]int64{"1_1": 7} })),
 	)
 	if n := l.requests(kmsg.ListOffsets); n != 0 {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 
+	"eostop/runtime/metrics"
 	"eostop/runtime/state"
 	"eostop/runtime/topology"
 
@@ -133,6 +134,26 @@ var causes = []cause{
 	{context.DeadlineExceeded, Corrupted, "timed out"},
 	{os.ErrDeadlineExceeded, Corrupted, "timed out"},
 	{context.Canceled, Retriable, "cancelled"},
+}
+
+// expectedCauses are the causes that metrics count from the start, so that the first of a kind is an increase.
+func expectedCauses() metrics.Causes {
+	var all metrics.Causes
+	for i := range causes {
+		switch c := &causes[i]; c.class {
+		case Migrated:
+			all.Migrations = append(all.Migrations, c.name)
+			if isFence(c.err) {
+				all.Fences = append(all.Fences, c.name)
+			}
+		case Corrupted:
+			all.Corruptions = append(all.Corruptions, c.name)
+		case Fatal:
+			all.Deaths = append(all.Deaths, c.name)
+		default:
+		}
+	}
+	return all
 }
 
 // Classify decides what an error means by its root cause. It is the only place that does so (design: one classifier).
