@@ -102,6 +102,7 @@ func openEngine(fs vfs.FS, dir string, cache *Cache, memtable int) (*engine, met
 	}
 	// As Kafka Streams does for RocksDB: the values are small and binary, and what they would save is not worth the processor.
 	options.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionNone })
+	options.Experimental.CompactionScheduler = newCompactions()
 	options.Levels[0].FilterPolicy = bloom.FilterPolicy(10)
 	if err := removeLogs(fs, dir); err != nil {
 		return nil, emptyMeta, err
