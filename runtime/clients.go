@@ -51,7 +51,7 @@ func (i *Instance) dataOptions(t *StreamThread) []kgo.Opt {
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.KeepControlRecords(),
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
-		kgo.FetchMaxWait(500*time.Millisecond),
+		kgo.FetchMaxWait(i.cfg.FetchMaxWait),
 		kgo.FetchMaxBytes(8<<20), // bounds what a thread holds in memory
 	)
 }

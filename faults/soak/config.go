@@ -49,7 +49,8 @@ type RuntimeSettings struct {
 	StateDir                 string        `yaml:"state_dir"` // empty = chosen by the session
 	StateMode                string        `yaml:"state_mode"`
 	CommitInterval           time.Duration `yaml:"commit_interval"`
-	PollInterval             time.Duration `yaml:"poll_interval"` // the longest that a thread waits for records
+	PollInterval             time.Duration `yaml:"poll_interval"`  // the longest that a thread waits for records
+	FetchMaxWait             time.Duration `yaml:"fetch_max_wait"` // how long the broker keeps a fetch that has nothing to bring
 	SessionTimeout           time.Duration `yaml:"session_timeout"`
 	HeartbeatInterval        time.Duration `yaml:"heartbeat_interval"`
 	RebalanceTimeout         time.Duration `yaml:"rebalance_timeout"`
@@ -126,6 +127,7 @@ func Default() Config {
 			StateMode:                stateTransactional,
 			CommitInterval:           100 * time.Millisecond,
 			PollInterval:             100 * time.Millisecond,
+			FetchMaxWait:             500 * time.Millisecond,
 			SessionTimeout:           10 * time.Second,
 			HeartbeatInterval:        time.Second,
 			RebalanceTimeout:         15 * time.Second,

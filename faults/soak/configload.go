@@ -18,10 +18,10 @@ const (
 
 // Sources are the places a configuration comes from, weakest first: the embedded file, a file, the environment, flags.
 type Sources struct {
-	Embedded []byte   // the text of config.yaml; used when there is no other file
+	Embedded []byte        // the text of config.yaml; used when there is no other file
 	Adjust   func(*Config) // what a command has other defaults for; nil = nothing
-	File     string   // the file the user named; empty looks in the user's configuration folder
-	Env      []string // as os.Environ returns it
+	File     string        // the file the user named; empty looks in the user's configuration folder
+	Env      []string      // as os.Environ returns it
 	Flags    []FlagValue
 }
 

@@ -25,6 +25,9 @@ type flagSpec struct {
 	real     bool // has no meaning on virtual time
 }
 
+// hoursFlag is the flag of simulate that sets load.duration in hours.
+const hoursFlag = "hours"
+
 // flagSpecs is the table of all flags of run and config, in the order of the help.
 func flagSpecs() []flagSpec {
 	return []flagSpec{
@@ -124,7 +127,7 @@ func newFlagSet(command string) (*pflag.FlagSet, []*recorder) {
 		specs = append(specs, flagSpec{name: "check", value: "true", usage: "only say whether the configuration is valid"})
 	case "simulate":
 		specs = slices.DeleteFunc(specs, func(s flagSpec) bool { return s.real })
-		specs = append([]flagSpec{{name: "hours", key: "load.duration", arg: "N", usage: "simulate so many hours, like 24 or 0.5"}}, specs...)
+		specs = append([]flagSpec{{name: hoursFlag, key: "load.duration", arg: "N", usage: "simulate so many hours, like 24 or 0.5"}}, specs...)
 	}
 	specs = append(specs, flagSpec{name: "help", short: "h", value: "true", usage: "this text"})
 	var recorders []*recorder
@@ -171,20 +174,20 @@ func ParseFlags(command string, args []string) (*Flags, error) {
 			if f.ConfigFile == "" {
 				return nil, Usagef("flag --config: a file name is missing")
 			}
-		case r.spec.name == "hours":
+		case r.spec.name == hoursFlag:
 			hours, err := strconv.ParseFloat(r.texts[0], 64)
 			if limit := maxSpecTime.Hours(); err != nil || !(hours > 0 && hours <= limit) {
 				return nil, Usagef("flag --hours: %q is not a number of hours; valid: above 0 and up to %v", r.texts[0], limit)
 			}
 			length := time.Duration(hours * float64(time.Hour)).Round(time.Millisecond)
-			f.Values = append(f.Values, FlagValue{Name: "hours", Key: r.spec.key, Texts: []string{formatDuration(length)}})
+			f.Values = append(f.Values, FlagValue{Name: hoursFlag, Key: r.spec.key, Texts: []string{formatDuration(length)}})
 		case r.spec.name == "fault" && slices.Contains(r.texts, "help"):
 			f.FaultHelp = true
 		default:
 			f.Values = append(f.Values, FlagValue{Name: r.spec.name, Key: r.spec.key, Texts: r.texts})
 		}
 	}
-	if set.Changed("hours") && set.Changed("duration") {
+	if set.Changed(hoursFlag) && set.Changed("duration") {
 		return nil, Usagef("--hours and --duration say the same; leave one of them out")
 	}
 	return f, nil

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -53,6 +54,11 @@ func (f FlagValue) words(text string) []string {
 	}
 	if text == "" {
 		return nil
+	}
+	if f.Name == hoursFlag { // whose value is a duration by now
+		if d, err := parseDuration(text); err == nil {
+			text = strconv.FormatFloat(d.Hours(), 'f', -1, 64)
+		}
 	}
 	return []string{"--" + f.Name, shellWord(text)}
 }

@@ -116,7 +116,6 @@ func (s *Script) sort() {
 	slices.SortStableFunc(s.Faults, func(a, b FaultSpec) int { return cmp.Compare(a.Start, b.Start) })
 }
 
-
 // last returns when the last cut or fault is over.
 func (s Script) last() time.Duration {
 	last := time.Duration(0)

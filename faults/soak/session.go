@@ -258,7 +258,7 @@ func (s *Session) instanceConfig(name, dir string) runtime.Config {
 	cfg.ApplicationID, cfg.ClientID, cfg.StateDir = s.cfg.Application.ID, name, dir
 	cfg.StreamThreads = r.Threads
 	cfg.CommitInterval, cfg.SessionTimeout, cfg.HeartbeatInterval = r.CommitInterval, r.SessionTimeout, r.HeartbeatInterval
-	cfg.PollInterval = r.PollInterval
+	cfg.PollInterval, cfg.FetchMaxWait = r.PollInterval, r.FetchMaxWait
 	cfg.RebalanceTimeout, cfg.TransactionTimeout = r.RebalanceTimeout, r.TransactionTimeout
 	cfg.ReplicationFactor = int16(s.cfg.Cluster.ReplicationFactor)
 	cfg.RepartitionPurgeInterval, cfg.ActiveFencing = r.RepartitionPurgeInterval, r.ActiveFencing
