@@ -358,7 +358,7 @@ func TestProgress(t *testing.T) {
 				var b bytes.Buffer
 				s := sceneAt(sceneEnd)
 				tt.change(s)
-				if err := progressLine(&b, true, s); err != nil {
+				if err := progressLine(&b, true, s, progressBarText); err != nil {
 					t.Fatal(err)
 				}
 				line := strings.TrimSuffix(strings.TrimPrefix(b.String(), "\r"), "\x1b[K")

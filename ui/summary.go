@@ -59,6 +59,15 @@ func Summary(w io.Writer, s *soak.Snapshot, exported []string) error {
 	return nil
 }
 
+// SummaryOfSimulation adds how long a session on virtual time took.
+func SummaryOfSimulation(w io.Writer, simulated, real time.Duration) error {
+	_, err := fmt.Fprintf(w, "%-13s %s in %s, %s times as fast\n", "simulated", span(simulated), span(real), count(int64(simulated.Seconds()/max(1e-3, real.Seconds()))))
+	if err != nil {
+		return fmt.Errorf("write summary: %w", err)
+	}
+	return nil
+}
+
 // cutWords tells a cut in one line.
 func cutWords(c *soak.Cut, now time.Time) string {
 	text := c.Instance + " " + c.Direction + " at " + c.Start.Format(time.TimeOnly)

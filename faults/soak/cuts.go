@@ -48,6 +48,13 @@ func (c *cutTracker) begin(instance, direction string, at time.Time, now []runti
 	c.cuts = append(c.cuts, cut)
 }
 
+// quiet reports whether nothing is expected to happen: each instance that is cut off has been replaced, each other has recovered.
+func (c *cutTracker) quiet() bool {
+	return !slices.ContainsFunc(c.cuts, func(cut *trackedCut) bool {
+		return !cut.finished && (cut.Takeover < 0 || !cut.Healed.IsZero())
+	})
+}
+
 // heal notes the end of the cut of an instance.
 func (c *cutTracker) heal(instance string, at time.Time) {
 	for _, cut := range c.cuts {

@@ -89,18 +89,18 @@ var verifyMetrics = []shown[verify.Status]{
 
 var instanceMetrics = []shown[Instance]{
 	gauge("instance_connected", "1 if a thread of the instance reaches its brokers.", instanceLabels,
-		func(i *Instance) float64 { return flag(i.Connected) }),
+		func(i *Instance) float64 { return truth(i.Connected) }),
 	gauge("instance_cut", "1 while the instance is cut off from the brokers.", instanceLabels,
-		func(i *Instance) float64 { return flag(i.Cut) }),
+		func(i *Instance) float64 { return truth(i.Cut) }),
 }
 
 var threadMetrics = []shown[runtime.ThreadStatus]{
 	gauge("thread_connected", "1 if the thread reaches its brokers.", threadLabels,
-		func(t *runtime.ThreadStatus) float64 { return flag(t.Connected) }),
+		func(t *runtime.ThreadStatus) float64 { return truth(t.Connected) }),
 	gauge("thread_leader", "1 if the thread leads the group.", threadLabels,
-		func(t *runtime.ThreadStatus) float64 { return flag(t.Leader) }),
+		func(t *runtime.ThreadStatus) float64 { return truth(t.Leader) }),
 	gauge("thread_rebalancing", "1 while the thread takes part in a rebalance.", threadLabels,
-		func(t *runtime.ThreadStatus) float64 { return flag(t.Rebalancing) }),
+		func(t *runtime.ThreadStatus) float64 { return truth(t.Rebalancing) }),
 	gauge("thread_generation", "Generation of the group that the thread belongs to.", threadLabels,
 		func(t *runtime.ThreadStatus) float64 { return float64(t.Generation) }),
 	gauge("thread_tasks", "Active tasks of the thread.", threadLabels,
@@ -151,7 +151,7 @@ var storeMetrics = []shown[runtime.StoreStatus]{
 	gauge("store_lag_records", "Changelog records that the store has still to restore.", storeLabels,
 		func(s *runtime.StoreStatus) float64 { return float64(s.Lag) }),
 	gauge("store_registered", "1 while the store is in its task's registry.", storeLabels,
-		func(s *runtime.StoreStatus) float64 { return flag(s.Registered) }),
+		func(s *runtime.StoreStatus) float64 { return truth(s.Registered) }),
 }
 
 var cutMetrics = []shown[Cut]{
@@ -193,7 +193,7 @@ func (s showing) Collect(ch chan<- prometheus.Metric) {
 	o.send(descInfo, prometheus.GaugeValue, 1, Version, snap.ApplicationID, snap.Topology, snap.Guarantee, snap.Profile,
 		snap.BrokerKind, snap.BrokerVersion, strconv.FormatInt(snap.Seed, 10))
 	for _, phase := range []string{PhaseStarting, PhaseRunning, PhaseDraining, PhaseVerifying, PhaseStopping, PhaseStopped} {
-		o.send(descPhase, prometheus.GaugeValue, flag(phase == snap.Phase), phase)
+		o.send(descPhase, prometheus.GaugeValue, truth(phase == snap.Phase), phase)
 	}
 	show(o, sessionMetrics, snap)
 	x := &snap.Transactions
@@ -227,7 +227,7 @@ func show[T any](o output, all []shown[T], part *T, labels ...string) {
 
 func (o output) verify(v *verify.Status) {
 	for _, verdict := range []verify.Verdict{verify.Clean, verify.Violation, verify.Unknown} {
-		o.send(descVerdict, prometheus.GaugeValue, flag(v.Verdict == verdict), string(verdict))
+		o.send(descVerdict, prometheus.GaugeValue, truth(v.Verdict == verdict), string(verdict))
 	}
 	show(o, verifyMetrics, v)
 	for _, finding := range []struct {
@@ -278,7 +278,7 @@ func (o output) cuts(all []Cut) {
 	}
 }
 
-func flag(on bool) float64 {
+func truth(on bool) float64 {
 	if on {
 		return 1
 	}

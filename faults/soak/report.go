@@ -64,6 +64,8 @@ type Report struct {
 	Faults       []ReportFault      `json:"faults"`
 	Witnesses    []ReportWitness    `json:"witnesses"`
 
+	// began is the first moment when all threads were RUNNING; zero when that never came.
+	began time.Time
 	// undecided says that nobody judged the records and that all reasons are things that could not be decided.
 	undecided bool
 }
@@ -209,6 +211,9 @@ func NewReport(s *Snapshot, o Outcome) *Report {
 		Cuts:      []ReportCut{},
 		Faults:    orEmpty(o.Faults),
 		Witnesses: []ReportWitness{},
+	}
+	if s.Elapsed > 0 {
+		r.began = s.At.Add(-s.Elapsed)
 	}
 	if o.LoadPeriod > 0 {
 		r.Throughput.AvgPerS = new(tenth(float64(o.LoadProcessed) / o.LoadPeriod.Seconds()))

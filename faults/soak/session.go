@@ -32,6 +32,9 @@ type Deps struct {
 	Logger *slog.Logger
 	// FS holds the state directory; nil is the disk.
 	FS vfs.FS
+	// Idle is how often instances are looked at while nothing is expected of them: no cut to be noticed or recovered from. 0
+	// looks always as often as can be, for those who watch.
+	Idle time.Duration
 }
 
 // Session is one experiment: brokers, instances, load, cuts and verifier, from start to verdict. Its methods may be called
@@ -40,6 +43,8 @@ type Session struct {
 	cfg     Config
 	log     *slog.Logger
 	fs      vfs.FS
+	idle    time.Duration
+	script  Script // what is going to be done to the instances
 	program *topology.Topology
 	topics  ProgramTopics
 	seed    int64
@@ -103,12 +108,17 @@ func New(cfg Config, program *topology.Topology, deps Deps) (*Session, error) {
 		deps.Logger = slog.New(slog.DiscardHandler)
 	}
 	s := &Session{
-		cfg: cfg, log: deps.Logger, fs: deps.FS, program: program, topics: Topics(cfg.Application.ID), seed: cfg.Load.Seed,
+		cfg: cfg, log: deps.Logger, fs: deps.FS, idle: deps.Idle, program: program, topics: Topics(cfg.Application.ID), seed: cfg.Load.Seed,
 		commands: make(chan command), stop: make(chan struct{}), done: make(chan struct{}),
 	}
 	if s.seed == 0 {
-		s.seed = rand.Int64N(1 << 53) // so that it survives JSON readers that know floating point only
+		s.seed = newSeed()
 	}
+	script, err := cfg.Script(s.seed)
+	if err != nil {
+		return nil, &UsageError{err}
+	}
+	s.script = script
 	if program == nil {
 		built, err := Program(cfg.Application.ID)
 		if err != nil {
@@ -134,6 +144,9 @@ func New(cfg Config, program *topology.Topology, deps Deps) (*Session, error) {
 	s.snapshot.Store(s.emptySnapshot())
 	return s, nil
 }
+
+// newSeed draws a seed, one that survives JSON readers that know floating point only.
+func newSeed() int64 { return 1 + rand.Int64N(1<<53-1) }
 
 const (
 	journalEvents = 4096 // events kept for the screen
@@ -268,6 +281,7 @@ func (s *Session) instanceConfig(name, dir string) runtime.Config {
 		cfg.GroupInstanceID = name
 	}
 	cfg.CommitInterval, cfg.SessionTimeout, cfg.HeartbeatInterval = r.CommitInterval, r.SessionTimeout, r.HeartbeatInterval
+	cfg.PollInterval, cfg.FetchMaxWait = r.PollInterval, r.FetchMaxWait
 	cfg.RebalanceTimeout, cfg.TransactionTimeout = r.RebalanceTimeout, r.TransactionTimeout
 	cfg.ReplicationFactor = int16(s.cfg.Cluster.ReplicationFactor)
 	cfg.RepartitionPurgeInterval, cfg.ActiveFencing = r.RepartitionPurgeInterval, r.ActiveFencing
@@ -286,7 +300,7 @@ func (s *Session) openLoad() error {
 		return nil
 	}
 	load, err := NewGenerator(LoadConfig{
-		Rate: s.cfg.Load.Rate, Records: s.cfg.Load.Records, Keys: s.cfg.Load.Keys, ValueBytes: s.cfg.Load.ValueBytes,
+		Rate: s.cfg.Load.Rate, Interval: s.cfg.Load.Interval, Records: s.cfg.Load.Records, Keys: s.cfg.Load.Keys, ValueBytes: s.cfg.Load.ValueBytes,
 		Partitions: int32(s.cfg.Cluster.Partitions), Seed: s.seed, Run: s.loadRun,
 	}, s.topics.Input, append(s.cluster.options(), kgo.ClientID("eostop-load"))...)
 	if err != nil {
