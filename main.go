@@ -163,9 +163,11 @@ func (p *program) help(context.Context) error {
 		}
 		fmt.Fprintf(&b, "  %-11s %s\n", c.name, c.usage)
 	}
-	b.WriteString("\nFlags of run and config\n" + soak.FlagUsages("run") + "      --check                  config only: say whether the configuration is valid\n" +
-		"\nFlags of simulate\n      --hours N                simulate so many hours, like 24 or 0.5\n" +
-		"  and those of run, but for what concerns a real cluster, the dashboard and the state directory\n")
+	if p.command == "simulate" {
+		b.WriteString("\nFlags of simulate\n" + soak.FlagUsages(p.command))
+	} else {
+		b.WriteString("\nFlags of run and config\n" + soak.FlagUsages("run") + "      --check                  config only: say whether the configuration is valid\n")
+	}
 	b.WriteString("\nExit codes\n" +
 		"  0 clean   1 violation, or a thread died that should have survived   2 usage or configuration\n" +
 		"  3 verdict unknown   4 could not run\n")
@@ -231,7 +233,7 @@ func (p *program) session(ctx context.Context) error {
 			return err
 		}
 		return p.result(ctx, &ended{
-			flags: flags, loaded: loaded, logger: logger, report: report, err: err, last: session.Snapshot(), exported: shown.exported(),
+			flags: flags, loaded: loaded, cfg: *cfg, logger: logger, report: report, err: err, last: session.Snapshot(), exported: shown.exported(),
 		})
 	})
 }
@@ -257,7 +259,7 @@ func (p *program) simulate(ctx context.Context) error {
 			return errors.Join(err, p.repeats(flags, loaded, simulation.Config().Load.Seed))
 		}
 		return p.result(ctx, &ended{
-			flags: flags, loaded: loaded, logger: logger, report: report, err: err, last: simulation.Snapshot(), took: time.Since(began),
+			flags: flags, loaded: loaded, cfg: simulation.Config(), logger: logger, report: report, err: err, last: simulation.Snapshot(), took: time.Since(began),
 		})
 	})
 }
@@ -446,6 +448,7 @@ func (p *program) dashboard(ctx context.Context, s ui.Session, cfg *soak.Config,
 type ended struct {
 	flags    *soak.Flags
 	loaded   *soak.Loaded
+	cfg      soak.Config // as it was run
 	logger   *slog.Logger
 	report   *soak.Report
 	err      error // beside the verdict
@@ -456,7 +459,7 @@ type ended struct {
 
 // result prints the summary and writes the reports, also when the session ended with an error beside its verdict.
 func (p *program) result(ctx context.Context, e *ended) error {
-	report, cfg := e.report, &e.loaded.Config
+	report, cfg := e.report, &e.cfg
 	final := *e.last
 	final.Verify.Verdict, final.Verify.Reasons, final.Processed = report.Verdict, report.Reasons, report.Records.Processed
 	errs := []error{e.err, ui.Summary(p.stdout, &final, e.exported)}
@@ -492,7 +495,7 @@ func (p *program) repeats(flags *soak.Flags, loaded *soak.Loaded, seed int64) er
 
 // script prints the schedule of a run that has failed, as short as it can be found when that is asked for.
 func (p *program) script(ctx context.Context, e *ended) error {
-	cfg := e.loaded.Config
+	cfg := e.cfg
 	cfg.Load.Seed = e.report.Seed
 	script, err := cfg.Script(cfg.Load.Seed)
 	if err != nil || script.Len() == 0 {

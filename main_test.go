@@ -161,11 +161,14 @@ func TestConfig(t *testing.T) {
 }
 
 func TestHelp(t *testing.T) {
-	for _, args := range []string{"--help", "-h", "help", "run --help", "simulate --help", "config -h"} {
+	for _, args := range []string{"--help", "-h", "help", "run --help", "config -h"} {
 		code, stdout, stderr := call(t, strings.Fields(args)...)
 		if code != 0 || stderr != "" || !strings.Contains(stdout, "--headless") || !strings.Contains(stdout, "matrix") {
 			t.Errorf("%s: exit code %d, stdout %q, stderr %q", args, code, stdout, stderr)
 		}
+	}
+	if code, stdout, _ := call(t, "simulate", "--help"); code != 0 || !strings.Contains(stdout, "--hours") || strings.Contains(stdout, "--theme") {
+		t.Errorf("simulate: exit code %d, stdout %q", code, stdout)
 	}
 	if code, stdout, stderr := call(t, "run", "--fault", "help"); code != 0 || stdout != soak.FaultHelp() || stderr != "" {
 		t.Errorf("exit code %d, stdout %q, stderr %q", code, stdout, stderr)

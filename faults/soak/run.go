@@ -31,6 +31,7 @@ type experiment struct {
 	cuts     cutTracker
 	schedule schedule
 	rates    rates
+	events   []journal.Event // the newest ones, as they were shown last
 
 	asked         bool               // somebody has asked for the end
 	cancelLoad    context.CancelFunc // nil while no load runs
