@@ -40,8 +40,8 @@ func TestErrorsInOffsets(t *testing.T) {
 		off(row{name: "TransactionalIdAuthorization @ OFF", err: kerr.TransactionalIDAuthorizationFailed, head: dies, post: dies, want: dies, cause: "authorisation"}),
 		off(row{name: "OffsetMetadataTooLarge @ OFF", err: kerr.OffsetMetadataTooLarge, head: dies, post: dies, want: corrupted, why: keepsServer, cause: "OFFSET_METADATA_TOO_LARGE"}),
 		off(row{name: "UnknownServer @ OFF", err: kerr.UnknownServerError, head: dies, post: dies, want: migrated, why: keepsServer, cause: "offsets refused"}),
-		off(row{name: "Timeout @ OFF", do: swallow, head: corrupted, post: dies, want: corrupted, aged: true, cause: "unknown outcome"}),
-		off(row{name: "Timeout @ OFF, applied", do: lose, head: corrupted, post: dies, want: corrupted, aged: true, cause: "unknown outcome"}),
+		off(row{name: "Timeout @ OFF", do: swallow, head: corrupted, post: dies, want: corrupted, slow: true, cause: "unknown outcome"}),
+		off(row{name: "Timeout @ OFF, applied", do: lose, head: corrupted, post: dies, want: corrupted, slow: true, cause: "unknown outcome"}),
 		off(row{name: "NotCoordinator @ OFF", err: kerr.NotCoordinator, head: retried, post: retried, want: migrated, why: neverRepeated, cause: "offsets refused"}),
 		off(row{name: "CoordinatorLoadInProgress @ OFF", err: kerr.CoordinatorLoadInProgress, head: retried, post: retried, want: migrated, why: neverRepeated, cause: "offsets refused"}),
 		off(row{name: "ConcurrentTransactions @ OFF", err: kerr.ConcurrentTransactions, head: retried, post: retried, want: migrated, why: neverRepeated, cause: "offsets refused"}),
@@ -68,8 +68,8 @@ func TestErrorsInAddingOffsets(t *testing.T) {
 		off(row{name: "TransactionalIdAuthorization @ OFF", err: kerr.TransactionalIDAuthorizationFailed, head: dies, post: dies, want: dies, cause: "authorisation"}),
 		off(row{name: "ConcurrentTransactions @ OFF", err: kerr.ConcurrentTransactions, n: 3, head: retried, post: retried, want: retried}),
 		off(row{name: "NotCoordinator @ OFF", err: kerr.NotCoordinator, n: 3, head: retried, post: retried, want: retried}),
-		off(row{name: "Timeout @ OFF", do: swallow, n: -1, last: 12 * time.Second, head: corrupted, post: dies, want: corrupted, aged: true, cause: "unknown outcome"}),
-		off(row{name: "Timeout @ OFF, applied", do: lose, n: -1, last: 12 * time.Second, head: corrupted, post: dies, want: corrupted, aged: true, cause: "unknown outcome"}),
+		off(row{name: "Timeout @ OFF", do: swallow, n: -1, last: 12 * time.Second, head: corrupted, post: dies, want: corrupted, slow: true, cause: "unknown outcome"}),
+		off(row{name: "Timeout @ OFF, applied", do: lose, n: -1, last: 12 * time.Second, head: corrupted, post: dies, want: corrupted, slow: true, cause: "unknown outcome"}),
 	})
 }
 
@@ -97,8 +97,8 @@ func TestErrorsInCommit(t *testing.T) {
 		rows = append(rows, r)
 	}
 	rows = append(rows,
-		row{name: "Timeout @ COMMIT", key: kmsg.EndTxn, of: commits, do: swallow, head: corrupted, post: dies, want: corrupted, aged: true, cause: "unknown outcome"},
-		row{name: "Timeout @ COMMIT, applied", key: kmsg.EndTxn, of: commits, do: lose, head: corrupted, post: dies, want: corrupted, aged: true, cause: "unknown outcome"},
+		row{name: "Timeout @ COMMIT", key: kmsg.EndTxn, of: commits, do: swallow, head: corrupted, post: dies, want: corrupted, slow: true, cause: "unknown outcome"},
+		row{name: "Timeout @ COMMIT, applied", key: kmsg.EndTxn, of: commits, do: lose, head: corrupted, post: dies, want: corrupted, slow: true, cause: "unknown outcome"},
 		row{name: "ConcurrentTransactions @ COMMIT", key: kmsg.EndTxn, of: commits, err: kerr.ConcurrentTransactions, n: 3, head: retried, post: retried, want: retried},
 	)
 	runRows(t, rows)
@@ -116,7 +116,7 @@ func TestErrorsInAbort(t *testing.T) {
 	}
 	unanswered := func(r row) row {
 		r = abort(r)
-		r.want, r.aged, r.cause = corrupted, true, "unknown outcome"
+		r.want, r.slow, r.cause = corrupted, true, "unknown outcome"
 		return r
 	}
 	authorisation := abort(row{name: "TransactionalIdAuthorization @ ABORT", err: kerr.TransactionalIDAuthorizationFailed, cause: "authorisation"})
@@ -150,8 +150,8 @@ func TestErrorsInRevocation(t *testing.T) {
 		revoked(row{name: "InvalidTxnState @ COMMIT in revocation", key: kmsg.EndTxn, of: commits, err: kerr.InvalidTxnState, head: dies, post: dies, want: migrated, why: keepsSequence, cause: "invalid transaction state"}),
 		revoked(row{name: "RequestTimedOut @ COMMIT in revocation", key: kmsg.EndTxn, of: commits, err: kerr.RequestTimedOut, head: corrupted, post: dies, want: corrupted, cause: "unknown outcome"}),
 		revoked(row{name: "RequestTimedOut @ COMMIT in revocation, applied", key: kmsg.EndTxn, of: commits, do: lie, err: kerr.RequestTimedOut, head: corrupted, post: dies, want: corrupted, cause: "unknown outcome"}),
-		revoked(row{name: "Timeout @ COMMIT in revocation", key: kmsg.EndTxn, of: commits, do: swallow, head: corrupted, post: dies, want: corrupted, aged: true, cause: "unknown outcome"}),
-		revoked(row{name: "Timeout @ COMMIT in revocation, applied", key: kmsg.EndTxn, of: commits, do: lose, head: corrupted, post: dies, want: corrupted, aged: true, cause: "unknown outcome"}),
+		revoked(row{name: "Timeout @ COMMIT in revocation", key: kmsg.EndTxn, of: commits, do: swallow, head: corrupted, post: dies, want: corrupted, slow: true, cause: "unknown outcome"}),
+		revoked(row{name: "Timeout @ COMMIT in revocation, applied", key: kmsg.EndTxn, of: commits, do: lose, head: corrupted, post: dies, want: corrupted, slow: true, cause: "unknown outcome"}),
 		revoked(row{name: "TransactionalIdAuthorization @ COMMIT in revocation", key: kmsg.EndTxn, of: commits, err: kerr.TransactionalIDAuthorizationFailed, head: dies, post: dies, want: dies, cause: "authorisation"}),
 	})
 }

@@ -59,7 +59,7 @@ type row struct {
 	do   deed
 	err  *kerr.Error
 	n    int           // how often; 0 = once, -1 = for as long as lasts
-	last time.Duration // of n = -1
+	last time.Duration // how long the disturbance stays, once it was met
 	also []disturbance // what else has to happen
 	when moment
 
@@ -70,7 +70,7 @@ type row struct {
 	post reaction // Kafka 2.4.0, with the fix of KAFKA-9231
 	want reaction
 	why  string // where want is not what trunk does
-	aged bool   // another transaction of the thread may have become too old meanwhile, and be fenced
+	slow bool   // it takes so long that meanwhile the thread may be expelled, or another transaction of it become too old
 
 	asked    bool // the production handler decides
 	response runtime.HandlerResponse
@@ -174,9 +174,7 @@ func (s *scene) met() {
 	for n, d := range s.armed {
 		s.await(late, fmt.Sprintf("disturbance %d is met", n), func() bool { return d.hits.Load() > 0 })
 	}
-	if s.row.n < 0 {
-		time.Sleep(s.row.last)
-	}
+	time.Sleep(s.row.last)
 	for _, d := range s.armed {
 		s.i.wire.withdraw(d)
 	}
@@ -262,7 +260,7 @@ func (s *scene) check() {
 	if r.want == retried || r.want == swallowed {
 		want = nil
 	}
-	if r.aged && s.guarantee == runtime.ExactlyOnce {
+	if (r.slow && s.guarantee != runtime.ExactlyOnceV2) || (r.want == dies && s.lost()) {
 		got = slices.DeleteFunc(got, func(g reaction) bool { return g == migrated && g != r.want })
 	}
 	if !slices.Equal(got, want) {
@@ -283,6 +281,11 @@ func (s *scene) check() {
 		s.Errorf("%d stores wiped", now.Wiped)
 	}
 	s.checkCause(deaths)
+}
+
+// lost reports whether the group has taken the thread's tasks away.
+func (s *scene) lost() bool {
+	return slices.ContainsFunc(s.events(journal.KindGroup), func(e journal.Event) bool { return e.To == "lost" })
 }
 
 // checkCause checks that whoever reads the journal can tell why it happened.
