@@ -11,12 +11,13 @@ import (
 )
 
 const (
-	keepsAbortable  = "an abortable transaction is aborted, and everything begins at what is committed (KIP-890)"
-	keepsSequence   = "whatever refuses the producer is cured by another one"
-	keepsServer     = "nothing says that it will last; if it does, the migrations in a row end the thread"
-	keepsInit       = "the fence is against the producer before, or against nobody: the next try tells"
-	neverRepeated   = "a request that ends a transaction or sends its offsets is never repeated: a late one could decide the next transaction (KAFKA-17754)"
-	timeoutIsNoFail = "the producer is opened for as long as the task time-out allows"
+	keepsAbortable   = "an abortable transaction is aborted, and everything begins at what is committed (KIP-890)"
+	keepsSequence    = "whatever refuses the producer is cured by another one"
+	keepsServer      = "nothing says that it will last; if it does, the migrations in a row end the thread"
+	keepsInit        = "the fence is against the producer before, or against nobody: the next try tells"
+	neverRepeated    = "a request that ends a transaction or sends its offsets is never repeated: a late one could decide the next transaction (KAFKA-17754)"
+	keepsIdempotence = "nothing but the producer's own sequence is concerned, and the client takes a new one"
+	timeoutIsNoFail  = "the producer is opened for as long as the task time-out allows"
 )
 
 // TestErrorsInSendCallbacks: a produce request fails.
@@ -50,6 +51,44 @@ func TestErrorsInSendCallbacks(t *testing.T) {
 		cb(row{name: "RecordTooLarge @ CB, RETRY", err: kerr.MessageTooLarge, asked: true, response: runtime.Retry, head: dies, want: dies, cause: "record too large"}),
 		cb(row{name: "InvalidRecord @ CB", err: kerr.InvalidRecord, asked: true, head: dies, want: dies, cause: "INVALID_RECORD"}),
 		cb(row{name: "TopicAuthorization @ CB, CONTINUE", err: kerr.TopicAuthorizationFailed, response: runtime.Continue, head: dies, want: dies, cause: "authorisation"}),
+	})
+}
+
+// TestErrorsInSendCallbacksWithoutTransactions: under at_least_once the producer is idempotent, and cures what concerns its own sequence.
+func TestErrorsInSendCallbacksWithoutTransactions(t *testing.T) {
+	t.Parallel()
+	cb := func(r row) row {
+		r.key, r.guarantees = kmsg.Produce, []runtime.Guarantee{runtime.AtLeastOnce}
+		return r
+	}
+	runRows(t, []row{
+		cb(row{name: "UnknownProducerId @ CB", err: kerr.UnknownProducerID, head: migrated, post: migrated, want: retried, why: keepsIdempotence}),
+		cb(row{name: "OutOfOrderSequence @ CB", err: kerr.OutOfOrderSequenceNumber, head: migrated, post: dies, want: retried, why: keepsIdempotence}),
+		cb(row{name: "InvalidProducerEpoch @ CB", err: kerr.InvalidProducerEpoch, head: migrated, post: migrated, want: retried, why: keepsIdempotence}),
+		cb(row{name: "NotEnoughReplicas @ CB", err: kerr.NotEnoughReplicas, n: 3, head: retried, post: retried, want: retried}),
+		cb(row{name: "Timeout @ CB", do: swallow, n: -1, last: 12 * time.Second, head: corrupted, post: dies, want: corrupted, cause: "timed out"}),
+		cb(row{name: "Timeout @ CB, applied", do: lose, n: -1, last: 12 * time.Second, head: corrupted, post: dies, want: corrupted, cause: "timed out"}),
+		cb(row{name: "UnknownServer @ CB", err: kerr.UnknownServerError, head: dies, post: dies, want: corrupted, why: keepsServer, cause: "unknown server error"}),
+		cb(row{name: "TopicAuthorization @ CB", err: kerr.TopicAuthorizationFailed, head: dies, post: dies, want: dies, cause: "authorisation"}),
+		cb(row{name: "RecordTooLarge @ CB", err: kerr.MessageTooLarge, asked: true, head: dies, post: dies, want: dies, cause: "record too large"}),
+		cb(row{name: "RecordTooLarge @ CB, CONTINUE", err: kerr.MessageTooLarge, asked: true, response: runtime.Continue, head: swallowed, want: swallowed}),
+	})
+}
+
+// TestErrorsInMetadata: the partitions of an output cannot be learned (partitionsFor in Kafka Streams).
+func TestErrorsInMetadata(t *testing.T) {
+	t.Parallel()
+	metadata := func(r row) row {
+		r.key, r.when = kmsg.Metadata, starting
+		r.of = func(r request) bool {
+			return ofThread("producer")(r) && len(r.Request.(*kmsg.MetadataRequest).Topics) > 0
+		}
+		return r
+	}
+	runRows(t, []row{
+		metadata(row{name: "UnknownTopicOrPartition @ partitionsFor", err: kerr.UnknownTopicOrPartition, n: 2, head: retried, want: retried}),
+		metadata(row{name: "TopicAuthorization @ partitionsFor", err: kerr.TopicAuthorizationFailed, n: -1, last: time.Second, head: dies, post: dies, want: dies, cause: "authorisation"}),
+		metadata(row{name: "Timeout @ partitionsFor", do: swallow, asked: true, n: -1, last: 12 * time.Second, head: corrupted, post: dies, want: corrupted, slow: true, cause: "timed out"}),
 	})
 }
 
