@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"syscall"
 
 	"eostop/runtime/metrics"
 	"eostop/runtime/state"
@@ -214,7 +215,6 @@ func classifyCause(err error) (class ErrorClass, name string, known bool) {
 	}
 	var (
 		network net.Error
-		disk    *fs.PathError
 		kafka   *kerr.Error
 		session *kgo.ErrGroupSession
 	)
@@ -229,14 +229,24 @@ func classifyCause(err error) (class ErrorClass, name string, known bool) {
 		return Fatal, kafka.Message, false
 	case errors.As(err, &session):
 		return Retriable, "group session", true
-	case errors.As(err, &disk):
-		// Before the network: the error numbers of the system have the methods of net.Error.
+	case isDisk(err):
 		return Fatal, "disk", true
 	case errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.ErrClosedPipe):
 		return Retriable, "network", true
 	default:
 		return Fatal, "unexpected", false
 	}
+}
+
+// isDisk tells the disk's errors from the network's. The error numbers of the system have the methods of net.Error, but those of
+// a connection come in a net.OpError, while those of the disk come in different wrappers or in none.
+func isDisk(err error) bool {
+	if _, ok := errors.AsType[*net.OpError](err); ok {
+		return false
+	}
+	_, path := errors.AsType[*fs.PathError](err)
+	_, number := errors.AsType[syscall.Errno](err)
+	return path || number
 }
 
 // retryError marks an error of a step that has no effect when it fails: the step is tried again a little later, unless the

@@ -193,9 +193,12 @@ func (u *stateUpdater) complete(ctx context.Context) {
 	for _, task := range ready {
 		switch {
 		case err != nil:
-			err := &retryError{"read committed offsets", err}
-			if timeout := t.tryAgain(&task.wait, err); timeout != nil {
-				u.finish(task, updated{manager: task.manager, err: timeout})
+			failed := error(&retryError{"read committed offsets", err})
+			if class, _ := Classify(failed); class != Fatal {
+				failed = t.tryAgain(&task.wait, failed)
+			}
+			if failed != nil {
+				u.finish(task, updated{manager: task.manager, err: failed})
 			}
 		case unstable(task.inputs, offsets):
 			u.block(task, now)
