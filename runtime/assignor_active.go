@@ -155,7 +155,9 @@ type pull struct {
 }
 
 // compare puts the stronger pull last.
-func (a pull) compare(b pull) int { return cmp.Or(cmp.Compare(a.level, b.level), cmp.Compare(b.lag, a.lag)) }
+func (a pull) compare(b pull) int {
+	return cmp.Or(cmp.Compare(a.level, b.level), cmp.Compare(b.lag, a.lag))
+}
 
 // pull looks for members outside the owner's process that own less than their share and have state of the task.
 func (p *placement) pull(id TaskID, owner *seat) pull {

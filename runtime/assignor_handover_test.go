@@ -95,7 +95,9 @@ func TestHandOver(t *testing.T) {
 	a1, a2, b1 := member(0, 1), member(0, 2), member(1, 1)
 	active := func(m assignee) assignee { m.owned, m.claimed = has, has; return m }
 	standby := func(m assignee) assignee { m.standbys, m.claimedStandbys = has, has; return m }
-	give := func(m assignee, given memberPlan) map[string]memberPlan { return map[string]memberPlan{m.member: given} }
+	give := func(m assignee, given memberPlan) map[string]memberPlan {
+		return map[string]memberPlan{m.member: given}
+	}
 
 	tests := []struct {
 		name    string

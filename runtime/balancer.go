@@ -256,7 +256,9 @@ func (b *balance) report(wanted, now plan, took time.Duration, probing int64) {
 }
 
 // utc renders a time as log lines show it.
-func utc(milliseconds int64) string { return time.UnixMilli(milliseconds).UTC().Format(time.RFC3339Nano) }
+func utc(milliseconds int64) string {
+	return time.UnixMilli(milliseconds).UTC().Format(time.RFC3339Nano)
+}
 
 // encode renders the assignment of each member. The topics are there for the group's tools; members go by the tasks.
 // The followup rebalance is the leader's business: if it is lost, there is another rebalance anyway.
