@@ -106,9 +106,7 @@ func (a *assignment) awaits(c claims) bool {
 }
 
 // taskTransactionalID names the producer of a task under exactly_once: whoever has the task uses it.
-func taskTransactionalID(applicationID string, id TaskID) string {
-	return applicationID + "-" + id.String()
-}
+func taskTransactionalID(applicationID string, id TaskID) string { return applicationID + "-" + id.String() }
 
 // transactionalIDs lists the ids under which a member of a guarantee may have open transactions: its thread's own, or one for
 // each active task, or none.
