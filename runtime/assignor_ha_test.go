@@ -21,7 +21,7 @@ type client struct {
 func taskIDs(t *testing.T, text string) []TaskID {
 	t.Helper()
 	var ids []TaskID
-	for _, name := range strings.Fields(text) {
+	for name := range strings.FieldsSeq(text) {
 		id, err := ParseTaskID(name)
 		if err != nil {
 			t.Fatal(err)
@@ -261,6 +261,11 @@ func TestHighAvailabilityTaskAssignor(t *testing.T) {
 			[]string{"p0: active 0_0; standby 0_1", "p1: active 0_1; standby 0_0"},
 		},
 		{
+			"shouldGiveATaskWithoutOwnerToItsStandbyBeforeOthersMoveThere",
+			haInput(t, "0_0 0_1 0_2 0_3", "", 0, 2, client{active: "0_0 0_1 0_2"}, client{warmedUp: "0_1 0_3"}, client{}),
+			[]string{"p0: active 0_0 0_1 0_2", "p1: active 0_3", "p2: warm-up 0_1", "probing"},
+		},
+		{
 			"shouldWarmUpAStandbyThatIsToMove",
 			haInput(t, "0_0 0_1 0_2", "", 1, 2,
 				client{active: "0_0", standby: "0_1", warmedUp: "0_1"}, client{active: "0_1", standby: "0_0 0_2", warmedUp: "0_0 0_2"}, client{active: "0_2"}),
@@ -314,6 +319,20 @@ func TestPromiseIsKept(t *testing.T) {
 		p := assignTasks(again)
 		if got := p.members[again.members[promised].member].active; !slices.Contains(got, TaskID{0, 2}) {
 			t.Errorf("promised to %d: %q", promised, byProcess(again, p))
+		}
+	}
+}
+
+// TestStandbyThreadTakesOver: of the threads of a process the one that has the stores open takes the task over, for then it is
+// done in one step.
+func TestStandbyThreadTakesOver(t *testing.T) {
+	for _, standby := range []string{"0_0,", ",0_0"} {
+		in := haInput(t, "0_0", "", 0, 1, client{threads: 2, standby: standby, warmedUp: "0_0"}, client{})
+		p := assignTasks(in).withhold(in.members)
+		for _, m := range in.members {
+			if got := p.members[m.member].active; slices.Contains(m.standbys, TaskID{0, 0}) != slices.Equal(got, []TaskID{{0, 0}}) {
+				t.Errorf("standby on %q: %s gets %v", standby, m.thread, got)
+			}
 		}
 	}
 }

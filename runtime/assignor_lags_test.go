@@ -1,11 +1,19 @@
 package runtime
 
 import (
+	"context"
+	"log/slog"
 	"maps"
+	"net"
 	"reflect"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"eostop/runtime/state"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 func TestOffsetsOf(t *testing.T) {
@@ -16,7 +24,8 @@ func TestOffsetsOf(t *testing.T) {
 		want memberOffsets
 	}{
 		{
-			"version 2", subscription{Version: 2, Stored: map[string]int64{"0_0": 0, "0_1": 77, "0_2": latestOffset, "0_3": unknownOffset}},
+			"version 2",
+			subscription{Version: 2, Stored: map[string]int64{"0_0": 0, "0_1": 77, "0_2": latestOffset, "0_3": unknownOffset}},
 			memberOffsets{a: 0, b: 77, c: latestOffset, d: unknownOffset},
 		},
 		{"version 1 only says that there is something", subscription{Version: 1, Stored: map[string]int64{"0_0": 1}}, memberOffsets{a: unknownOffset}},
@@ -167,4 +176,33 @@ func TestOffsetBookLoadOfABrokenStore(t *testing.T) {
 	if err := held.Close(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestChangelogEndsTakeALimitedTime: the members wait for the leader, and a broker that does not answer must not hold them up.
+func TestChangelogEndsTakeALimitedTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, err := kgo.NewClient(
+			kgo.SeedBrokers("127.0.0.1:9"), kgo.DisableClientMetrics(), kgo.WithLogger(clientLog{slog.New(slog.DiscardHandler)}),
+			kgo.Dialer(func(ctx context.Context, _, _ string) (net.Conn, error) {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}),
+		)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		adm := &admin{client: client, adm: kadm.NewClient(client), timeout: time.Minute}
+		p := newProgram(twoStepTopology(t, 0, nil), "app")
+		tasks := p.tasks(map[string]int32{"in": 1, "side": 1, "app-mid": 1})
+		start := time.Now()
+		ends, err := p.changelogEnds(t.Context(), adm, tasks, nil)
+		if err == nil || time.Since(start) != endsLimit {
+			t.Errorf("got %v, %v after %v, want an error after %v", ends, err, time.Since(start), endsLimit)
+		}
+		ends, err = p.changelogEnds(t.Context(), adm, tasks, map[string]bool{"app-counts-changelog": true})
+		if err != nil || !maps.Equal(ends, map[TaskID]changelogEnds{{1, 0}: {}}) {
+			t.Errorf("got %v, %v, want that a new changelog is empty", ends, err)
+		}
+	})
 }
