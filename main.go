@@ -511,8 +511,12 @@ func (p *program) script(ctx context.Context, e *ended) error {
 	}
 	const file = "failed.yaml"
 	others := []soak.FlagValue{
-		{Name: "seed", Texts: []string{strconv.FormatInt(cfg.Load.Seed, 10)}}, {Name: "schedule", Texts: []string{file}},
-		{Name: "cut"}, {Name: "fault"}, {Name: "hours"}, {Name: "duration"},
+		{Name: "seed", Texts: []string{strconv.FormatInt(cfg.Load.Seed, 10)}},
+		{Name: "schedule", Texts: []string{file}},
+		{Name: "cut"},
+		{Name: "fault"},
+		{Name: "hours"},
+		{Name: "duration"},
 	}
 	if length > 0 {
 		others[len(others)-1].Texts = []string{length.String()}

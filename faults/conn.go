@@ -280,13 +280,6 @@ func (c *conn) hang() {
 	c.settle()
 }
 
-// isHung reports whether the connection is half-open.
-func (c *conn) isHung() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.hung
-}
-
 // end returns why the connection is over.
 func (c *conn) end() error {
 	if c.closed || c.err == nil {

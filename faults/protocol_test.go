@@ -46,7 +46,7 @@ func heartbeat(correlation int32) (request, response []byte) {
 func produceTo(correlation int32, acks int16, topics ...string) (request, response []byte) {
 	req := kmsg.NewPtrProduceRequest()
 	req.SetVersion(9)
-	req.Acks, req.TransactionID = acks, kmsg.StringPtr("app-p1-1")
+	req.Acks, req.TransactionID = acks, new("app-p1-1")
 	resp := kmsg.NewPtrProduceResponse()
 	resp.SetVersion(9)
 	for _, topic := range topics {
@@ -635,7 +635,7 @@ func TestTopicIDs(t *testing.T) {
 			meta.SetVersion(12)
 			resp := meta.ResponseKind().(*kmsg.MetadataResponse)
 			topic := kmsg.NewMetadataResponseTopic()
-			topic.Topic, topic.TopicID = kmsg.StringPtr("out"), id
+			topic.Topic, topic.TopicID = new("out"), id
 			resp.Topics = append(resp.Topics, topic)
 			w.answers(requestFrame(meta, 2, producerID), responseFrame(resp, 2), responseFrame(resp, 2))
 			request, response = produce(3)

@@ -20,7 +20,6 @@ type exchange struct {
 	answer   []byte // the frame that takes the place of the response: the broker has never seen the request
 	hangUp   bool   // the connection ends in place of the response
 	rule     *liveRule
-	claimed  int         // which match of the rule it was
 	perhaps  []*liveRule // rules before it that depend on the broker's answer
 	learning bool        // the response tells the ids of topics
 }
@@ -95,7 +94,7 @@ func (t *tap) passed(d Direction, b []byte) {
 		return
 	}
 	for len(b) > 0 {
-		ok := true
+		var ok bool
 		if d == Out {
 			b, ok = f.next(b, parseRequest, t.count, noBytes, noBytes)
 		} else {

@@ -134,7 +134,7 @@ func plainText(v reflect.Value) string {
 	if v.Kind() == reflect.String {
 		return v.String()
 	}
-	if text, ok := v.Interface().(fmt.Stringer); ok && v.Type() != reflect.TypeFor[time.Duration]() {
+	if text, ok := reflect.TypeAssert[fmt.Stringer](v); ok && v.Type() != reflect.TypeFor[time.Duration]() {
 		return text.String()
 	}
 	return scalarYAML(v)

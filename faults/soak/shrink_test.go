@@ -107,10 +107,16 @@ func TestFailures(t *testing.T) {
 		{"clean", Report{Verdict: verify.Clean}, Attempt{}},
 		{"unknown", Report{Verdict: verify.Unknown, Witnesses: []ReportWitness{{Kind: "hanging", At: at(5)}}}, Attempt{}},
 		{"violation without a witness", Report{Verdict: verify.Violation}, Attempt{Kinds: []string{"violation"}}},
-		{"witnesses", Report{Verdict: verify.Violation, Witnesses: []ReportWitness{{Kind: "torn", At: at(9)}, {Kind: "lost"}, {Kind: "torn", At: at(7)}}},
-			Attempt{Kinds: []string{"lost", "torn"}, At: 7 * time.Second}},
-		{"death", Report{Verdict: verify.Clean, Threads: ReportThreads{Died: []ThreadDied{{Cause: "fenced", At: at(3), Survivable: true}, {Cause: "panic", At: at(1)}}}},
-			Attempt{Kinds: []string{"died of fenced"}, At: 3 * time.Second}},
+		{
+			"witnesses",
+			Report{Verdict: verify.Violation, Witnesses: []ReportWitness{{Kind: "torn", At: at(9)}, {Kind: "lost"}, {Kind: "torn", At: at(7)}}},
+			Attempt{Kinds: []string{"lost", "torn"}, At: 7 * time.Second},
+		},
+		{
+			"death",
+			Report{Verdict: verify.Clean, Threads: ReportThreads{Died: []ThreadDied{{Cause: "fenced", At: at(3), Survivable: true}, {Cause: "panic", At: at(1)}}}},
+			Attempt{Kinds: []string{"died of fenced"}, At: 3 * time.Second},
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
