@@ -520,7 +520,8 @@ func TestMatching(t *testing.T) {
 				w.link.NameNodes(func(string) string { return "1" })
 				test.rule.Action, test.rule.Code = faults.Reject, producerFenced
 				w.add(test.rule)
-				go func() { _, _ = w.broker.Read(make([]byte, 10_000)) }()
+				first := w.broker
+				go func() { _, _ = first.Read(make([]byte, 10_000)) }()
 				var hit []string
 				for _, request := range []string{"abort", "commit", "heartbeat", "produce"} {
 					_ = w.broker.Close()
