@@ -280,14 +280,14 @@ func TestSummaryOfASimulation(t *testing.T) {
 }
 
 func TestSimulationProgress(t *testing.T) {
-	real := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	p := pace{now: func() time.Time { return real }}
+	clock := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	p := pace{now: func() time.Time { return clock }}
 	s := &soak.Snapshot{Phase: soak.PhaseStarting, Duration: 24 * time.Hour, ThreadsTotal: 9, ThreadsAlive: 9, Waiting: "8 of 9 threads are RUNNING"}
 	if got, want := p.text(s, false), "00:00:00 of 24:00:00  starting  threads 9/9  0 cuts  waiting: 8 of 9 threads are RUNNING"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	s = &soak.Snapshot{Phase: soak.PhaseRunning, Duration: 24 * time.Hour, Elapsed: 6 * time.Hour, ThreadsTotal: 9, ThreadsAlive: 9, Cuts: make([]soak.Cut, 6), Verify: verify.Status{Verdict: verify.Clean}}
-	real = real.Add(time.Minute)
+	clock = clock.Add(time.Minute)
 	if got, want := p.text(s, true), "[=====>              ] 25% 06:00:00 of 24:00:00  3m 00s left  360x  clean  threads 9/9  6 cuts"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}

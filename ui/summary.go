@@ -64,8 +64,8 @@ func Summary(w io.Writer, s *soak.Snapshot, exported []string) error {
 }
 
 // SummaryOfSimulation adds how long a session on virtual time took.
-func SummaryOfSimulation(w io.Writer, simulated, real time.Duration) error {
-	_, err := fmt.Fprintf(w, "%-13s %s in %s, %s times as fast\n", "simulated", span(simulated), span(real), count(int64(simulated.Seconds()/max(1e-3, real.Seconds()))))
+func SummaryOfSimulation(w io.Writer, simulated, took time.Duration) error {
+	_, err := fmt.Fprintf(w, "%-13s %s in %s, %s times as fast\n", "simulated", span(simulated), span(took), count(int64(simulated.Seconds()/max(1e-3, took.Seconds()))))
 	if err != nil {
 		return fmt.Errorf("write summary: %w", err)
 	}

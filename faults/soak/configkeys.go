@@ -134,7 +134,10 @@ func plainText(v reflect.Value) string {
 	if v.Kind() == reflect.String {
 		return v.String()
 	}
-	if text, ok := v.Interface().(fmt.Stringer); ok && v.Type() != reflect.TypeFor[time.Duration]() {
+	if v.Type() == reflect.TypeFor[time.Duration]() {
+		return scalarYAML(v) // without the parts that are zero
+	}
+	if text, ok := reflect.TypeAssert[fmt.Stringer](v); ok {
 		return text.String()
 	}
 	return scalarYAML(v)

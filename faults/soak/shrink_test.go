@@ -32,7 +32,9 @@ func TestShrinkFindsWhatIsNeeded(t *testing.T) {
 	one.Length = 0
 	rng := rand.New(rand.NewPCG(1, 2))
 	needed := func(s Script, _ time.Duration) Attempt {
-		cut := slices.ContainsFunc(s.Cuts, func(c CutSpec) bool { return c.Instance == one.Instance && c.Direction == one.Direction && c.Length > 0 })
+		cut := slices.ContainsFunc(s.Cuts, func(c CutSpec) bool {
+			return c.Instance == one.Instance && c.Direction == one.Direction && c.Length > 0
+		})
 		stall := slices.ContainsFunc(s.Faults, func(f FaultSpec) bool { return f.Instance == other.Instance && f.Thread == other.Thread })
 		if cut && stall && rng.IntN(4) > 0 { // Virtual time is not repeatable to the bit.
 			return Attempt{Kinds: []string{"lost", "torn"}, At: other.Start + time.Minute}
@@ -105,10 +107,16 @@ func TestFailures(t *testing.T) {
 		{"clean", Report{Verdict: verify.Clean}, Attempt{}},
 		{"unknown", Report{Verdict: verify.Unknown, Witnesses: []ReportWitness{{Kind: "hanging", At: at(5)}}}, Attempt{}},
 		{"violation without a witness", Report{Verdict: verify.Violation}, Attempt{Kinds: []string{"violation"}}},
-		{"witnesses", Report{Verdict: verify.Violation, Witnesses: []ReportWitness{{Kind: "torn", At: at(9)}, {Kind: "lost"}, {Kind: "torn", At: at(7)}}},
-			Attempt{Kinds: []string{"lost", "torn"}, At: 7 * time.Second}},
-		{"death", Report{Verdict: verify.Clean, Threads: ReportThreads{Died: []ThreadDied{{Cause: "fenced", At: at(3), Survivable: true}, {Cause: "panic", At: at(1)}}}},
-			Attempt{Kinds: []string{"died of fenced"}, At: 3 * time.Second}},
+		{
+			"witnesses",
+			Report{Verdict: verify.Violation, Witnesses: []ReportWitness{{Kind: "torn", At: at(9)}, {Kind: "lost"}, {Kind: "torn", At: at(7)}}},
+			Attempt{Kinds: []string{"lost", "torn"}, At: 7 * time.Second},
+		},
+		{
+			"death",
+			Report{Verdict: verify.Clean, Threads: ReportThreads{Died: []ThreadDied{{Cause: "fenced", At: at(3), Survivable: true}, {Cause: "panic", At: at(1)}}}},
+			Attempt{Kinds: []string{"died of fenced"}, At: 3 * time.Second},
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -23,7 +23,7 @@ func VirtualTime(f func()) error {
 }
 
 // TestBubble is the bubble of a test.
-func TestBubble(t *testing.T) Bubble { //nolint:thelper // it is no helper: the test goes on in what it returns
+func TestBubble(t *testing.T) Bubble {
 	return func(f func()) error { return runBubble(t, f) }
 }
 
