@@ -149,15 +149,8 @@ func (p *program) version(context.Context) error {
 	if len(p.args) > 0 {
 		return soak.Usagef("unexpected argument %q; version takes none", p.args[0])
 	}
-	revision := ""
-	if info, ok := debug.ReadBuildInfo(); ok {
-		for _, s := range info.Settings {
-			if s.Key == "vcs.revision" {
-				revision = " " + s.Value[:min(12, len(s.Value))]
-			}
-		}
-	}
-	_, err := fmt.Fprintf(p.stdout, "eostop %s%s %s %s/%s\n", soak.Version, revision, goruntime.Version(), goruntime.GOOS, goruntime.GOARCH)
+	built := strings.TrimSpace(soak.Version + " " + soak.Revision())
+	_, err := fmt.Fprintf(p.stdout, "eostop %s %s %s/%s\n", built, goruntime.Version(), goruntime.GOOS, goruntime.GOARCH)
 	return err
 }
 
@@ -558,7 +551,7 @@ func servePprof(address string, log *slog.Logger) (func(), error) {
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn)}
 	var served sync.WaitGroup
 	served.Go(func() {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {

@@ -84,11 +84,11 @@ func TestUsageErrorsAreOneLine(t *testing.T) {
 		{"frob", `unknown command "frob"; valid: run, simulate, config, version, help`},
 		{"version x", `unexpected argument "x"; version takes none`},
 		{"run x", `unexpected argument "x"; run takes flags only`},
-		{"--metrics :1", "--metrics is not available yet; leave it out"},
+		{"--metrics 9464", `session.metrics: "9464" is not an address; write HOST:PORT`},
 		{"run --schedule storm --cut i1@5s", "START+LENGTH"},
 		{"run --input f", "--input is not available yet"},
-		{"--guarantee at_least_once", "runtime.guarantee: at_least_once is not available yet; valid: exactly_once_v2 (from flag --guarantee)"},
-		{"--profile kafka-4.3", "faults.profile: kafka-4.3 is not available yet; valid: fixed (from flag --profile)"},
+		{"--guarantee twice", `runtime.guarantee: "twice" is not a guarantee; valid: exactly_once_v2, exactly_once, at_least_once (from flag --guarantee)`},
+		{"--profile kafka-2.3", `faults.profile: kafka-2.3 never existed with exactly_once_v2; valid with it: runtime.guarantee exactly_once, at_least_once (from flag --profile)`},
 		{"--topology wordcount", `application.topology: "wordcount" is not available yet; valid: soak (from flag --topology)`},
 		{"--fault error,api=EndTxn,code=INVALID_TXN_STATE@0s", "error is not available yet; valid: panic, stall"},
 		{"--threadz 3", "unknown flag --threadz; did you mean --threads?"},
@@ -127,6 +127,7 @@ func TestRunErrorsAreOneLine(t *testing.T) {
 		want string
 	}{
 		{[]string{"--pprof", taken}, taken + ": bind: address already in use; choose another address with --pprof"},
+		{[]string{"--metrics", taken}, taken + ": bind: address already in use; choose another address with --metrics"},
 		{[]string{"--report", "/nonexistent/r.json"}, "session.report: cannot write /nonexistent/r.json: no such file or directory"},
 		{[]string{"--junit", t.TempDir()}, "is a directory; name a file"},
 		{[]string{"--log-file", "/nonexistent/x.log"}, "session.log_file: cannot write /nonexistent/x.log: no such file or directory"},
@@ -303,7 +304,7 @@ func TestHeadlessRun(t *testing.T) {
 	folder := t.TempDir()
 	path := func(name string) string { return filepath.Join(folder, name) }
 	code, stdout, stderr := call(t, light("--headless", "--duration", "1s", "--report", path("r.json"), "--junit", path("r.xml"),
-		"--session", path("s.jsonl"), "--log-file", path("x.log"), "--pprof", "127.0.0.1:0")...)
+		"--session", path("s.jsonl"), "--log-file", path("x.log"), "--pprof", "127.0.0.1:0", "--metrics", "127.0.0.1:0")...)
 	if code != 0 || !strings.Contains(stdout, "clean") || strings.Contains(stderr, "eostop:") {
 		t.Fatalf("exit code %d\n%s\n%s", code, stdout, stderr)
 	}
@@ -474,7 +475,7 @@ func TestDashboardInATerminal(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			cmd := process(t, light()...)
+			cmd := process(t, light("--metrics", "127.0.0.1:0")...)
 			terminal, err := pty.StartWithSize(cmd, &pty.Winsize{Cols: 100, Rows: 30})
 			if err != nil {
 				t.Fatal(err)

@@ -66,6 +66,17 @@ func (a *admin) logBounds(ctx context.Context, partitions []topicPartition) (map
 	return bounds, nil
 }
 
+// positions returns where a task may go on: what the group has committed, and the bounds of the logs. The bounds come first:
+// purges follow commits, so an offset that is committed now and lies before them is a hole.
+func (a *admin) positions(ctx context.Context, partitions []topicPartition) (map[topicPartition]logBounds, map[topicPartition]committedOffset, error) {
+	bounds, err := a.logBounds(ctx, partitions)
+	if err != nil {
+		return nil, nil, err
+	}
+	offsets, err := a.committedOffsets(ctx, partitions)
+	return bounds, offsets, err
+}
+
 // committedOffsets reads the group's offsets back with require_stable (KIP-447).
 func (a *admin) committedOffsets(ctx context.Context, partitions []topicPartition) (map[topicPartition]committedOffset, error) {
 	ctx, cancel := context.WithTimeout(ctx, a.timeout)
@@ -171,10 +182,11 @@ func (a *admin) deleteRecords(ctx context.Context, below map[topicPartition]int6
 	return responses.Error()
 }
 
-// createTopics creates topics; those that exist already are left as they are.
-func (a *admin) createTopics(ctx context.Context, partitions map[string]int32, replicationFactor int16, configs map[string]map[string]string) error {
+// createTopics creates topics; those that exist already are left as they are. It returns those that did not exist.
+func (a *admin) createTopics(ctx context.Context, partitions map[string]int32, replicationFactor int16, configs map[string]map[string]string) (map[string]bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, a.timeout)
 	defer cancel()
+	created := map[string]bool{}
 	for _, topic := range slices.Sorted(maps.Keys(partitions)) {
 		set := map[string]*string{}
 		for k, v := range configs[topic] {
@@ -182,10 +194,11 @@ func (a *admin) createTopics(ctx context.Context, partitions map[string]int32, r
 		}
 		_, err := a.adm.CreateTopic(ctx, partitions[topic], replicationFactor, set, topic)
 		if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
-			return fmt.Errorf("create topic %s: %w", topic, err)
+			return nil, fmt.Errorf("create topic %s: %w", topic, err)
 		}
+		created[topic] = err == nil
 	}
-	return nil
+	return created, nil
 }
 
 // partitionCounts returns the partition counts of those of the topics that exist.
@@ -234,6 +247,17 @@ func (a *admin) initProducerID(ctx context.Context, transactionalID string, tran
 			return ctx.Err()
 		}
 	}
+}
+
+// removeMember takes a static member out of the group in its name.
+func (a *admin) removeMember(ctx context.Context, instanceID string) error {
+	ctx, cancel := context.WithTimeout(ctx, a.timeout)
+	defer cancel()
+	responses, err := a.adm.LeaveGroup(ctx, kadm.LeaveGroup(a.group).Reason("stream thread removed").InstanceIDs(instanceID))
+	if err != nil {
+		return err
+	}
+	return responses.Error()
 }
 
 func topicsOf(partitions []topicPartition) []string {

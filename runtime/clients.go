@@ -44,11 +44,23 @@ func (i *Instance) clientOptions(t *StreamThread, role string) []kgo.Opt {
 	return i.baseOptions(t.name+"-"+role, &t.monitor)
 }
 
-// dataOptions are those of the consumer that reads inputs and changelogs. It is given each partition with an offset and
+// Roles of a thread's clients, which end their client ids.
+const (
+	restoreConsumer = "restore-consumer"
+	inputConsumer   = "input-consumer"
+	groupConsumer   = "consumer"
+	producerClient  = "producer"
+)
+
+// fetchOptions are those of a consumer of inputs or changelogs. It is given each partition with an offset and
 // never chooses one itself; control records move the position past the end of transactions.
-func (i *Instance) dataOptions(t *StreamThread) []kgo.Opt {
-	return append(i.clientOptions(t, "restore-consumer"),
-		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+func (i *Instance) fetchOptions(t *StreamThread, role string) []kgo.Opt {
+	opts := i.clientOptions(t, role)
+	uncommitted := role == restoreConsumer && i.cfg.Policy.ReadUncommittedRestore
+	if i.cfg.Guarantee.Transactional() && !uncommitted {
+		opts = append(opts, kgo.FetchIsolationLevel(kgo.ReadCommitted()))
+	}
+	return append(opts,
 		kgo.KeepControlRecords(),
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 		kgo.FetchMaxWait(i.cfg.FetchMaxWait),
@@ -56,19 +68,24 @@ func (i *Instance) dataOptions(t *StreamThread) []kgo.Opt {
 	)
 }
 
-// producerOptions are those of the transactional producer. Requests that end a transaction or send its offsets are never
+// producerOptions are those of a producer. Requests that end a transaction or send its offsets are never
 // repeated by the client: an old one that arrives late could decide the next transaction (KAFKA-17754). An unanswered one
 // leaves the outcome unknown, and the producer is re-initialised.
-func (i *Instance) producerOptions(t *StreamThread) []kgo.Opt {
-	return append(i.clientOptions(t, "producer"),
-		kgo.TransactionalID(i.transactionalID(t.index)),
-		kgo.TransactionTimeout(i.cfg.TransactionTimeout),
-		kgo.ConsumerGroup(i.cfg.ApplicationID),
+func (i *Instance) producerOptions(t *StreamThread, transactionalID string) []kgo.Opt {
+	opts := append(i.clientOptions(t, producerClient),
 		kgo.RecordPartitioner(partitioner{}),
 		kgo.ProducerLinger(0),
 		kgo.MaxBufferedRecords(50_000),
 		kgo.ProduceRequestTimeout(5*time.Second),
 		kgo.ProducerBatchCompression(kgo.NoCompression()),
+	)
+	if !i.cfg.Guarantee.Transactional() {
+		return opts
+	}
+	return append(opts,
+		kgo.TransactionalID(transactionalID),
+		kgo.TransactionTimeout(i.cfg.TransactionTimeout),
+		kgo.ConsumerGroup(i.cfg.ApplicationID),
 		kgo.RetryTimeoutFn(func(key int16) time.Duration {
 			switch kmsg.Key(key) {
 			case kmsg.EndTxn, kmsg.TxnOffsetCommit:

@@ -2,13 +2,36 @@ package runtime
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
 
-// commit is the commit protocol of exactly_once_v2 (KIP-129, KIP-447). All tasks of the thread commit in one transaction:
+// slotError is an error of everything that is written through one slot.
+type slotError struct {
+	slot *producerSlot
+	err  error
+}
+
+func (e *slotError) Error() string { return e.err.Error() }
+func (e *slotError) Unwrap() error { return e.err }
+
+// commit commits what each slot has to commit: under exactly_once_v2 and at_least_once all tasks of the thread together, under
+// exactly_once each task by itself. It returns the slots that could not.
+func (t *StreamThread) commit(ctx context.Context) []*slotError {
+	var failed []*slotError
+	for _, slot := range t.slots() {
+		if err := t.commitSlot(ctx, slot); err != nil {
+			failed = append(failed, &slotError{slot, err})
+		}
+	}
+	t.publish()
+	return failed
+}
+
+// commitSlot is the commit protocol (KIP-98, KIP-129, KIP-447). All tasks of the slot commit in one transaction:
 //
-//  1. collect the tasks that have something to commit;
+//  1. flush the record caches, in the order of the stores in the topology: that may process and produce;
 //  2. flush the producer: every record of the transaction is acknowledged, or the commit has failed;
 //  3. look at the send errors; never go on after one;
 //  4. send the offsets with the member id and generation under which the tasks are owned, and end the transaction;
@@ -17,33 +40,44 @@ import (
 // A cut may come anywhere between these steps. Before 4 has succeeded nothing is visible to anybody; if the outcome of 4
 // is not known the caller treats the commit as failed and learns the truth from the broker: the next producer of the same
 // id completes or aborts the transaction, the committed offsets are read back, and the stores restore what they miss.
-func (t *StreamThread) commit(ctx context.Context) error {
-	tasks := t.tasksToCommit()
-	if len(tasks) == 0 && !t.producer.inTransactionNow() {
+//
+// Under at_least_once there is no transaction: step 4 commits the offsets as a member of the group, and what was sent
+// before a failed commit is sent again.
+func (t *StreamThread) commitSlot(ctx context.Context, slot *producerSlot) error {
+	tasks := t.tasksToCommit(slot)
+	producer := slot.producer
+	if producer == nil || (len(tasks) == 0 && !producer.inTransactionNow()) {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, t.instance.cfg.TransactionTimeout)
 	defer cancel()
-	t.producing.phase("COMMITTING")
+	begin := time.Now()
+	slot.phase("COMMITTING")
 	t.publish() // so that a commit that hangs can be seen to hang
 
-	if err := t.producer.begin(); err != nil {
+	for _, task := range tasks {
+		if err := task.flushCaches(); err != nil {
+			return err
+		}
+	}
+	if err := producer.begin(); err != nil {
 		return err
 	}
-	if err := t.producer.flush(ctx); err != nil {
+	if err := producer.flush(ctx); err != nil {
 		return err
 	}
 	offsets := map[topicPartition]offsetAndMetadata{}
 	for _, task := range tasks {
 		task.offsets(offsets)
 	}
-	if err := t.producer.commit(ctx, t.identity, offsets); err != nil {
+	if err := t.commitOffsets(ctx, producer, offsets); err != nil {
 		return err
 	}
 
 	now := time.Now()
-	t.noteCommit(now, tasks)
-	for _, task := range t.tasks {
+	t.metrics.Committed(now.Sub(begin))
+	t.noteCommit(now, slot, tasks)
+	for _, task := range t.slotTasks(slot) {
 		if !task.is(TaskRunning) {
 			continue
 		}
@@ -51,14 +85,26 @@ func (t *StreamThread) commit(ctx context.Context) error {
 			return fmt.Errorf("apply committed state: %w", err)
 		}
 	}
-	t.publish()
 	return nil
 }
 
-// tasksToCommit returns the running tasks whose position has moved or that have not committed since they started.
-func (t *StreamThread) tasksToCommit() []*streamTask {
+// commitOffsets ends the transaction with the offsets in it, or commits them for the group where there are no transactions.
+func (t *StreamThread) commitOffsets(ctx context.Context, producer *streamsProducer, offsets map[topicPartition]offsetAndMetadata) error {
+	if producer.guarantee.Transactional() {
+		return producer.commit(ctx, t.identity, offsets)
+	}
+	if err := t.member.commitOffsets(ctx, t.identity, offsets); err != nil {
+		return at(PlaceCommit, &transactionError{"commit offsets", err})
+	}
+	producer.endTransaction()
+	return nil
+}
+
+// tasksToCommit returns the slot's running tasks whose position has moved, that have written something, or that have not
+// committed since they started.
+func (t *StreamThread) tasksToCommit(slot *producerSlot) []*streamTask {
 	var tasks []*streamTask
-	for _, task := range t.tasks {
+	for _, task := range t.slotTasks(slot) {
 		if task.commitNeeded && task.is(TaskRunning) {
 			tasks = append(tasks, task)
 		}
@@ -67,22 +113,44 @@ func (t *StreamThread) tasksToCommit() []*streamTask {
 }
 
 // noteCommit counts a committed transaction. Epochs that rise with each commit (KIP-890) are not worth an event.
-func (t *StreamThread) noteCommit(now time.Time, tasks []*streamTask) {
+func (t *StreamThread) noteCommit(now time.Time, slot *producerSlot, tasks []*streamTask) {
 	t.migrationsInRow = 0
 	t.lastCommit, t.lastCommitted = now, now
 	t.counters.committed.Add(1)
+	if t.instance.cfg.Guarantee.Transactional() {
+		t.metrics.TransactionCommitted()
+	}
 	for _, task := range tasks {
 		t.counters.processedInputs.Add(uint64(task.uncommittedIn))
 	}
-	t.producing.committed(t.producer)
+	slot.committed()
 }
 
-// maybeCommit commits when the commit interval has passed. Between the end of a group session and the next assignment
-// nothing is committed: the generation is about to change (Kafka Streams skips such commits, too).
+// maybeCommit commits when the commit interval has passed, or when a task has asked for it. Between the end of a group session
+// and the next assignment nothing is committed: the generation is about to change (Kafka Streams skips such commits, too).
 func (t *StreamThread) maybeCommit(ctx context.Context) error {
-	if t.rebalancing || t.producer == nil || time.Since(t.lastCommit) < t.instance.cfg.CommitInterval {
+	if t.rebalancing || (time.Since(t.lastCommit) < t.instance.cfg.CommitInterval && !t.commitRequested()) {
 		return nil
 	}
 	t.lastCommit = time.Now()
-	return t.commit(ctx)
+	return t.handleAll(t.commit(ctx))
+}
+
+// commitRequested reports whether a processor wants its work to be committed before the interval has passed.
+func (t *StreamThread) commitRequested() bool {
+	for _, task := range t.tasks {
+		if task.commitRequested && task.commitNeeded {
+			return true
+		}
+	}
+	return false
+}
+
+// handleAll reacts to failed commits; only fatal errors are returned.
+func (t *StreamThread) handleAll(failed []*slotError) error {
+	var fatal error
+	for _, f := range failed {
+		fatal = errors.Join(fatal, t.handle(f))
+	}
+	return fatal
 }

@@ -67,7 +67,7 @@ func (t *StreamThread) makeDigests() ([]StoreDigest, error) {
 		if !task.is(TaskRunning) {
 			return nil, fmt.Errorf("task %s is not running", task.id)
 		}
-		for _, s := range task.stores {
+		for _, s := range task.manager.stores {
 			sum, entries, err := s.store.Digest()
 			if err != nil {
 				return nil, fmt.Errorf("store %s of task %s: %w", s.spec.Name, task.id, err)

@@ -87,29 +87,52 @@ func newTestThread(t *testing.T, top *topology.Topology, change func(*Config)) *
 	cancel() // whatever asks a broker fails at once
 	thread := newThread(ctx, inst, 1)
 	client := func() *kgo.Client {
-		c, err := kgo.NewClient(inst.dataOptions(thread)...)
+		c, err := kgo.NewClient(inst.fetchOptions(thread, "test")...)
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(c.Close)
 		return c
 	}
-	thread.data = client()
+	thread.consumer = client()
+	updater, err := newUpdater(thread)
+	if err != nil {
+		t.Fatal(err)
+	}
+	thread.updater = updater
+	t.Cleanup(func() {
+		updater.close()
+	})
 	adm := client()
 	inst.admin = &admin{client: adm, adm: kadm.NewClient(adm), group: inst.cfg.ApplicationID, timeout: inst.cfg.RequestTimeout}
 	thread.member = &membership{thread: thread, news: make(chan groupNews, 1), leaving: make(chan struct{}), client: client()}
-	thread.member.owned.Store(new([]TaskID))
 	return thread
 }
 
 // newTestTask opens a task of the second sub-topology. It is closed at the end of the test.
 func newTestTask(t *testing.T, thread *StreamThread) *streamTask {
 	t.Helper()
-	task := newTask(thread, TaskID{Subtopology: 1, Partition: 2}, map[string]int32{"app-mid": 3})
-	if err := task.open(); err != nil {
+	manager, err := openStores(thread, TaskID{Subtopology: 1, Partition: 2})
+	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { task.closeStores(false) })
+	task := newTask(thread, manager.id, manager, map[string]int32{"app-mid": 3})
+	t.Cleanup(func() { manager.close(false) })
 	thread.tasks[task.id] = task
+	return task
+}
+
+// openTestTask is newTestTask for a task that runs.
+func openTestTask(t *testing.T, thread *StreamThread) *streamTask {
+	t.Helper()
+	task := newTestTask(t, thread)
+	for _, next := range []TaskState{TaskRestoring, TaskRunning} {
+		if err := task.to(next); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := task.instantiate(); err != nil {
+		t.Fatal(err)
+	}
 	return task
 }

@@ -7,9 +7,11 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"eostop/runtime/journal"
+	"eostop/runtime/metrics"
 	"eostop/runtime/state"
 	"eostop/runtime/topology"
 
@@ -28,18 +30,26 @@ type Instance struct {
 	cache     *state.Cache
 	ownCache  bool
 	admin     *admin
+	metrics   *metrics.Client
+	offsets   offsetBook
 	state     *stateMachine[InstanceState]
 
-	ctx    context.Context
-	cancel context.CancelFunc
-	wg     sync.WaitGroup
-	closed chan struct{} // closed by Close, once
-	once   sync.Once
+	ctx      context.Context
+	cancel   context.CancelFunc
+	wg       sync.WaitGroup
+	closed   chan struct{} // closed by Close, once
+	once     sync.Once
+	ended    sync.Once      // releases what the threads used
+	failing  sync.WaitGroup // the way to state ERROR
+	stay     atomic.Bool    // threads end without leaving the group
+	shutdown atomic.Bool    // the whole application is to end, and the group is to be told
+	paused   atomic.Bool    // tasks stay, but nothing is processed or restored (KIP-834)
 
 	mu       sync.Mutex // guards threads and dead; never held while waiting
 	threads  []*StreamThread
 	dead     []ThreadDeath
 	replaced int
+	removed  Counters // of threads that were removed, so that totals never shrink
 }
 
 // ThreadDeath says how a thread ended that was not told to.
@@ -67,14 +77,20 @@ func New(cfg Config, top *topology.Topology, env Env) (*Instance, error) {
 	if env.Logger == nil {
 		env.Logger = slog.New(slog.DiscardHandler)
 	}
-	inst := &Instance{cfg: cfg, env: env, log: env.Logger.With("instance", cfg.ClientID), program: newProgram(top, cfg.ApplicationID), closed: make(chan struct{})}
+	env.Metrics.Expect(expectedCauses())
+	inst := &Instance{cfg: cfg, env: env, metrics: env.Metrics.Client(), log: env.Logger.With("instance", cfg.ClientID), program: newProgram(top, cfg.ApplicationID), closed: make(chan struct{})}
 	inst.state = newStateMachine("Stream-client "+cfg.ClientID, InstanceCreated, instanceTransitions, func(from, to InstanceState) {
 		inst.emit(journal.Event{
 			Kind: journal.KindClientState, Level: journal.Info, Instance: cfg.ClientID, From: string(from), To: string(to),
 			Text: fmt.Sprintf("stream-client [%s] State transition from %s to %s", cfg.ClientID, from, to),
 		})
+		inst.metrics.SetState(string(to))
 	})
-	directory, err := state.OpenDirectory(state.DirectoryConfig{Path: cfg.StateDir, ClusterID: env.ClusterID, FS: env.FS})
+	directory, err := state.OpenDirectory(state.DirectoryConfig{
+		Path: cfg.StateDir, ClusterID: env.ClusterID, FS: env.FS, Recording: cfg.RecordingLevel,
+		RegisterBeforeOpen: cfg.Policy.RegisterBeforeOpen, OpenStoreHook: env.OnOpenStore,
+		Warn: func(text string) { inst.log.Warn(text) },
+	})
 	if err != nil {
 		return nil, fmt.Errorf("instance %s: %w", cfg.ClientID, err)
 	}
@@ -112,11 +128,34 @@ func (i *Instance) Start(ctx context.Context) error {
 	for _, t := range threads {
 		i.launch(t, 0)
 	}
+	if i.cfg.StateCleanupDelay > 0 {
+		i.wg.Go(i.cleanState)
+	}
 	return nil
 }
 
-// replacePause keeps a thread that dies at once from being replaced at once, over and over.
-const replacePause = time.Second
+// cleanState deletes the state of tasks that have been somewhere else for long.
+func (i *Instance) cleanState() {
+	ticker := time.NewTicker(i.cfg.StateCleanupDelay)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+		case <-i.closed:
+			return
+		}
+		if current, _ := i.state.get(); current != InstanceRunning {
+			continue
+		}
+		removed, err := i.directory.CleanObsolete(i.cfg.StateCleanupDelay, time.Now())
+		if err != nil {
+			i.log.Warn("cleaning state", "error", err)
+		}
+		for _, task := range removed {
+			i.log.Info("Deleting obsolete state directory", "task", task)
+		}
+	}
+}
 
 // launch runs a thread after a pause and reacts to its death.
 func (i *Instance) launch(t *StreamThread, pause time.Duration) {
@@ -135,43 +174,6 @@ func (i *Instance) launch(t *StreamThread, pause time.Duration) {
 	})
 }
 
-// onThreadDeath is the uncaught-exception handler: the dead thread is replaced (KIP-671, REPLACE_THREAD).
-func (i *Instance) onThreadDeath(t *StreamThread, err error) {
-	class, cause := Classify(err)
-	death := ThreadDeath{Thread: t.name, At: time.Now(), Cause: cause, Error: err.Error(), Class: class}
-	_, _, known := classifyCause(err)
-	death.Unexpected = !known
-	var next *StreamThread
-	i.mu.Lock()
-	// Close changes the state before it takes the lock and tells the threads that are there: a thread added after that would
-	// never be told.
-	if current, _ := i.state.get(); current == InstanceRunning || current == InstanceRebalancing {
-		next = newThread(i.ctx, i, t.index)
-		next.counters.inherit(&t.counters)
-		next.leftOpen = t.leftOpen // under the same transactional id: the new thread ends what this one left open
-		i.threads[slices.Index(i.threads, t)] = next
-		i.replaced++
-		death.Replaced = true
-	}
-	i.dead = append(i.dead, death)
-	i.mu.Unlock()
-	text := fmt.Sprintf("stream-thread [%s] Encountered an exception that ends the thread: %v", t.name, err)
-	if next != nil {
-		text += ". Replacing thread in the streams uncaught exception handler"
-	}
-	i.emit(journal.Event{Kind: journal.KindError, Level: journal.Error, Instance: i.cfg.ClientID, Thread: t.name, Cause: cause, Error: err.Error(), Text: text})
-	if panicked, ok := errors.AsType[*PanicError](err); ok {
-		i.log.Error("thread panicked", "thread", t.name, "stack", string(panicked.Stack))
-	}
-	if next != nil {
-		pause := time.Duration(0)
-		if death.At.Sub(t.began) < replacePause {
-			pause = replacePause
-		}
-		i.launch(next, pause)
-	}
-}
-
 // threadChanged drives the instance's state from those of its threads.
 func (i *Instance) threadChanged(to ThreadState) {
 	switch to {
@@ -180,7 +182,7 @@ func (i *Instance) threadChanged(to ThreadState) {
 	case ThreadRunning:
 		i.mu.Lock()
 		all := !slices.ContainsFunc(i.threads, func(t *StreamThread) bool {
-			return !t.in(ThreadRunning) && !t.in(ThreadDead)
+			return !t.in(ThreadRunning) && !t.in(ThreadDead) && !t.in(ThreadPendingShutdown)
 		})
 		i.mu.Unlock()
 		if current, _ := i.state.get(); all && current == InstanceRebalancing {
@@ -204,20 +206,46 @@ func (i *Instance) emit(e journal.Event) {
 }
 
 // transactionalID names the producer of a thread (exactly_once_v2): stable for a state directory and an index, so that a
-// restarted thread fences its predecessor at once.
+// restarted thread fences its predecessor at once. Under at_least_once producers have none.
 func (i *Instance) transactionalID(index int) string {
+	if !i.cfg.Guarantee.Transactional() {
+		return ""
+	}
+	if i.cfg.Policy.SharedTransactionalID {
+		return i.cfg.ApplicationID + "-shared"
+	}
 	return fmt.Sprintf("%s-%s-%d", i.cfg.ApplicationID, i.directory.ProcessID(), index)
+}
+
+// groupInstanceID names a static member; empty for a dynamic one.
+func (i *Instance) groupInstanceID(index int) string {
+	if i.cfg.GroupInstanceID == "" {
+		return ""
+	}
+	return fmt.Sprintf("%s-%d", i.cfg.GroupInstanceID, index)
 }
 
 // Close commits, closes all tasks, leaves the group and ends every thread. When ctx ends first the threads are told to
 // stop at once; Close still waits for them, which then takes at most the time-outs of the calls they are in.
 func (i *Instance) Close(ctx context.Context) error {
 	i.setState(InstancePendingShutdown)
-	i.mu.Lock()
+	err := i.end(ctx)
+	i.failing.Wait()
+	i.setState(InstanceNotRunning)
+	return err
+}
+
+// CloseWithoutLeaving is Close, but the members stay in the group: their tasks are kept for them until the session time-out, so
+// that a restart within it moves nothing (Kafka Streams' default, internal.leave.group.on.close=false).
+func (i *Instance) CloseWithoutLeaving(ctx context.Context) error {
+	i.stay.Store(true)
+	return i.Close(ctx)
+}
+
+// end stops every thread and releases what they used.
+func (i *Instance) end(ctx context.Context) error {
 	i.once.Do(func() { close(i.closed) })
-	threads := slices.Clone(i.threads)
-	i.mu.Unlock()
-	for _, t := range threads {
+	for _, t := range i.list() {
 		t.stop.Store(true)
 		t.interrupt()
 	}
@@ -236,28 +264,36 @@ func (i *Instance) Close(ctx context.Context) error {
 		}
 		<-ended
 	}
-	if i.cancel != nil {
-		i.cancel()
-	}
-	if i.admin != nil {
-		i.admin.client.Close()
-	}
-	if i.ownCache {
-		i.cache.Close()
-	}
-	err = errors.Join(err, i.directory.Close())
-	i.setState(InstanceNotRunning)
+	i.ended.Do(func() {
+		if i.cancel != nil {
+			i.cancel()
+		}
+		if i.admin != nil {
+			i.admin.client.Close()
+		}
+		if i.ownCache {
+			i.cache.Close()
+		}
+		err = errors.Join(err, i.directory.Close())
+	})
 	return err
+}
+
+// list returns the threads that are there now.
+func (i *Instance) list() []*StreamThread {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return slices.Clone(i.threads)
 }
 
 // Status assembles what the threads have published.
 func (i *Instance) Status() InstanceStatus {
 	current, since := i.state.get()
-	s := InstanceStatus{Name: i.cfg.ClientID, ProcessID: i.directory.ProcessID(), State: string(current), Since: since, Connected: false}
+	s := InstanceStatus{Name: i.cfg.ClientID, ProcessID: i.directory.ProcessID(), State: string(current), Since: since, Connected: false, Paused: i.paused.Load()}
 	i.mu.Lock()
-	threads := slices.Clone(i.threads)
+	s.Removed = i.removed
 	i.mu.Unlock()
-	for _, t := range threads {
+	for _, t := range i.list() {
 		status := t.Status()
 		s.Threads = append(s.Threads, status)
 		s.Connected = s.Connected || status.Connected

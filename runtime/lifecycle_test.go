@@ -69,35 +69,48 @@ func TestCloseAfterFailedStart(t *testing.T) {
 func TestFailedRestartOfRestoreStartsNothing(t *testing.T) {
 	thread := newTestThread(t, twoStepTopology(t, 0, nil), nil)
 	task := newTestTask(t, thread)
-	s := task.stores[0]
 	if err := task.to(TaskRestoring); err != nil {
 		t.Fatal(err)
 	}
-	s.restore = &restoration{next: 10, end: 1000, started: time.Now(), index: map[string]int{}}
-	thread.restoring[s.changelog] = s
-	err := thread.fetchFailed(s.changelog, kerr.OffsetOutOfRange)
-	if class, _ := Classify(err); err != nil && class != Retriable {
-		return // the thread gives everything up, and each task begins anew
+	u := thread.updater
+	u.addActive(task)
+	u.do(func() {
+		s, unit := task.manager.stores[0], u.tasks[task.id]
+		r := &restoration{started: time.Now(), index: map[string]int{}}
+		r.next.Store(10)
+		r.end.Store(1000)
+		s.restore.Store(r)
+		u.byChangelog[s.changelog], unit.begun, unit.wait = s, true, backoff{}
+		u.fetchFailed(s.changelog, kerr.OffsetOutOfRange)
+		if unit.begun {
+			t.Error("the reader goes on from where it cannot")
+		}
+	})
+	u.do(func() { u.complete(t.Context()) })
+	for _, f := range u.drain() {
+		if f.err == nil {
+			t.Error("990 changelog records are missing, and the task is about to run")
+		}
 	}
-	if task.is(TaskRestoring) && task.restored() {
-		t.Errorf("990 changelog records are missing, and the task is about to run; the error was %v", err)
-	}
+	u.remove(task.id)
 }
 
 // TestInUseStoreBlocksItsTaskOnly: another thread of the process may still hold a store, for long if it is stalled. The other
 // tasks of this thread must not wait for it.
 func TestInUseStoreBlocksItsTaskOnly(t *testing.T) {
 	thread := newTestThread(t, twoStepTopology(t, 0, nil), nil)
-	thread.producer = new(streamsProducer)
 	thread.partitions = map[string]int32{"app-mid": 3}
 	held, err := thread.instance.directory.OpenStore("1_0", "counts", state.StoreOptions{Cache: thread.instance.cache})
 	if err != nil {
 		t.Fatal(err)
 	}
 	thread.wanted = []TaskID{{1, 0}, {1, 1}}
-	err = thread.prepare(thread.ctx)
-	if class, _ := Classify(err); class != Retriable {
-		t.Errorf("got %v, want to try again", err)
+	inUse, err := thread.openTasks()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if class, _ := Classify(inUse); class != Retriable {
+		t.Errorf("got %v, want to try again", inUse)
 	}
 	if thread.tasks[TaskID{1, 1}] == nil {
 		t.Error("task 1_1 waits for the store of task 1_0")
@@ -121,7 +134,7 @@ func TestPurgeOfChangelogsAlone(t *testing.T) {
 func TestPurgeable(t *testing.T) {
 	thread := newTestThread(t, twoStepTopology(t, 0, nil), nil)
 	task := newTestTask(t, thread)
-	in, s := task.inputs[0], task.stores[0]
+	in, s := task.inputs[0], task.manager.stores[0]
 	in.position, s.rewrite.trim = 40, 7
 	if got := thread.purgeable(); len(got) != 0 {
 		t.Errorf("a task that does not run: %v", got)
@@ -173,8 +186,8 @@ func TestHandleByClass(t *testing.T) {
 	if err := thread.handle(nil); err != nil {
 		t.Error(err)
 	}
-	if err := thread.handle(state.ErrInUse); err != nil || thread.retries != 1 || !thread.retryAt.After(time.Now().Add(-time.Second)) {
-		t.Errorf("retriable: %v, %d retries", err, thread.retries)
+	if err := thread.handle(state.ErrInUse); err != nil || thread.retry.n != 1 || !thread.retry.at.After(time.Now().Add(-time.Second)) {
+		t.Errorf("retriable: %v, %d retries", err, thread.retry.n)
 	}
 	if err := thread.handle(&transactionError{"commit transaction", ErrUnknownOutcome}); err != nil {
 		t.Errorf("unknown outcome: %v", err)
@@ -195,15 +208,15 @@ func TestHandleByClass(t *testing.T) {
 // TestLostMemberClaimsNothing: what a member had when it was expelled may be somebody else's by now.
 func TestLostMemberClaimsNothing(t *testing.T) {
 	thread := newTestThread(t, twoStepTopology(t, 0, nil), nil)
-	thread.member.own([]TaskID{{0, 1}})
-	thread.identity = groupIdentity{"m", 3}
+	thread.member.claim([]TaskID{{0, 1}}, []TaskID{{0, 2}})
+	thread.identity = groupIdentity{member: "m", generation: 3}
 	if err := thread.setState(ThreadStarting); err != nil {
 		t.Fatal(err)
 	}
 	if err := thread.onLost("test", "expelled"); err != nil {
 		t.Fatal(err)
 	}
-	if got := *thread.member.owned.Load(); len(got) != 0 || thread.identity.valid() {
+	if got := thread.member.claimed(); len(got.active)+len(got.standby) != 0 || thread.identity.valid() {
 		t.Errorf("the member claims %v as %+v", got, thread.identity)
 	}
 }

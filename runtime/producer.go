@@ -17,9 +17,18 @@ import (
 type groupIdentity struct {
 	member     string
 	generation int32
+	static     string // group.instance.id, empty for a dynamic member
 }
 
 func (g groupIdentity) valid() bool { return g.member != "" && g.generation >= 0 }
+
+// instanceID is the static member's name as requests carry it.
+func (g groupIdentity) instanceID() *string {
+	if g.static == "" {
+		return nil
+	}
+	return &g.static
+}
 
 // offsetAndMetadata is what a transaction commits for one input partition.
 type offsetAndMetadata struct {
@@ -28,15 +37,17 @@ type offsetAndMetadata struct {
 	metadata string
 }
 
-// streamsProducer is one incarnation of a thread's transactional producer. It belongs to the thread's goroutine. After
-// any error it is closed and a new one opened under the same transactional id, never repaired: opening fences and
-// aborts, or completes, whatever the old one left (Jepsen on KAFKA-17754: re-initialise on any indefinite error).
+// streamsProducer is one incarnation of a producer. It belongs to the thread's goroutine. After any error it is closed and a
+// new one opened under the same transactional id, never repaired: opening fences and aborts, or completes, whatever
+// the old one left (Jepsen on KAFKA-17754: re-initialise on any indefinite error).
 type streamsProducer struct {
-	session *kgo.GroupTransactSession
-	client  *kgo.Client
-	timeout time.Duration
+	guarantee Guarantee
+	policy    *Policy
+	session   *kgo.GroupTransactSession // nil under at_least_once
+	client    *kgo.Client
+	timeout   time.Duration
 
-	inTransaction bool
+	inTransaction bool            // under at_least_once: something was sent since the last commit
 	since         time.Time       // begin of the open transaction
 	records       context.Context // bounds the sends of the open transaction
 	cancel        context.CancelFunc
@@ -44,22 +55,30 @@ type streamsProducer struct {
 	alive context.Context // ends when the producer is closed
 	end   context.CancelFunc
 
-	sendError atomic.Pointer[error] // first failed send since the transaction began
+	judge     func(*kgo.Record, error) error // asks the production handler; nil when the record is to be dropped
+	sendError atomic.Pointer[error]          // first failed send since the transaction began
 }
 
 // openProducer creates the client and initialises its producer id, which fences every older producer of the same
 // transactional id. The client names the group but never joins it: that way it sends offsets within its transactions,
-// under the member id and generation that commit is given.
-func openProducer(ctx context.Context, transactionTimeout time.Duration, opts ...kgo.Opt) (*streamsProducer, error) {
-	session, err := kgo.NewGroupTransactSession(opts...)
-	if err != nil {
-		return nil, fmt.Errorf("transactional producer: %w", err)
+// under the member id and generation that commit is given. Under at_least_once there is nothing to initialise.
+func openProducer(ctx context.Context, cfg *Config, opts ...kgo.Opt) (*streamsProducer, error) {
+	p := &streamsProducer{guarantee: cfg.Guarantee, policy: &cfg.Policy, timeout: cfg.TransactionTimeout}
+	var err error
+	if p.guarantee.Transactional() {
+		if p.session, err = kgo.NewGroupTransactSession(opts...); err == nil {
+			p.client = p.session.Client()
+		}
+	} else {
+		p.client, err = kgo.NewClient(opts...)
 	}
-	p := &streamsProducer{session: session, client: session.Client(), timeout: transactionTimeout}
+	if err != nil {
+		return nil, fmt.Errorf("producer: %w", err)
+	}
 	p.alive, p.end = context.WithCancel(context.Background())
 	if _, _, err := p.client.ProducerID(ctx); err != nil {
 		p.close()
-		return nil, fmt.Errorf("initialise transactional producer: %w", err)
+		return nil, fmt.Errorf("initialise producer: %w", err)
 	}
 	return p, nil
 }
@@ -90,8 +109,10 @@ func (p *streamsProducer) begin() error {
 	if p.inTransaction {
 		return nil
 	}
-	if err := p.session.Begin(); err != nil {
-		return &transactionError{"begin transaction", err}
+	if p.session != nil {
+		if err := p.session.Begin(); err != nil {
+			return at(PlaceBegin, &transactionError{"begin transaction", err})
+		}
 	}
 	p.sendError.Store(nil)
 	p.inTransaction, p.since = true, time.Now()
@@ -101,7 +122,7 @@ func (p *streamsProducer) begin() error {
 
 // send hands a record to the client. A failure surfaces at the next send or in commit.
 func (p *streamsProducer) send(r *kgo.Record, promise func(*kgo.Record, error)) error {
-	if err := p.failed(); err != nil {
+	if err := p.failed(); err != nil && !p.policy.CommitAfterFailedSend {
 		return err
 	}
 	if err := p.begin(); err != nil {
@@ -111,12 +132,18 @@ func (p *streamsProducer) send(r *kgo.Record, promise func(*kgo.Record, error)) 
 	return nil
 }
 
-// sent keeps the first send error. The client calls it from its own goroutine.
+// sent keeps the first send error that the production handler does not let go. The client calls it from its own goroutine.
 func (p *streamsProducer) sent(r *kgo.Record, err error) {
-	if err != nil {
-		var failed error = &transactionError{fmt.Sprintf("send to %s-%d", r.Topic, r.Partition), err}
-		p.sendError.CompareAndSwap(nil, &failed)
+	if err == nil {
+		return
 	}
+	if p.judge != nil {
+		if err = p.judge(r, err); err == nil {
+			return
+		}
+	}
+	failed := at(PlaceSend, &transactionError{fmt.Sprintf("send to %s-%d", r.Topic, r.Partition), err})
+	p.sendError.CompareAndSwap(nil, &failed)
 }
 
 // failed returns the first send error of the open transaction.
@@ -130,24 +157,32 @@ func (p *streamsProducer) failed() error {
 // flush waits until every record of the transaction has been acknowledged or has failed.
 func (p *streamsProducer) flush(ctx context.Context) error {
 	if err := p.client.Flush(ctx); err != nil {
-		return &transactionError{"flush producer", err}
+		return at(PlaceFlush, &transactionError{"flush producer", err})
+	}
+	if p.policy.CommitAfterFailedSend {
+		return nil
 	}
 	return p.failed()
 }
 
-// commit sends the offsets under the given identity and ends the transaction. After an error the producer must be
-// closed; if the error wraps ErrUnknownOutcome the transaction may have been committed nevertheless.
+// commit sends the offsets and ends the transaction. Under exactly_once_v2 they are sent under the given identity; under
+// exactly_once the transactional id alone fences, so they name the group only. After an error the producer must be closed;
+// if the error wraps ErrUnknownOutcome the transaction may have been committed nevertheless.
 func (p *streamsProducer) commit(ctx context.Context, who groupIdentity, offsets map[topicPartition]offsetAndMetadata) error {
-	if !who.valid() {
-		return &transactionError{"commit transaction", errNoGeneration}
+	byGroup := p.guarantee == ExactlyOnceV2 && !p.policy.ForgetGeneration
+	if byGroup && !who.valid() {
+		return at(PlaceCommit, &transactionError{"commit transaction", errNoGeneration})
 	}
-	if len(offsets) == 0 {
+	if byGroup && len(offsets) == 0 {
 		// Without offsets no member id and generation would be sent, and nothing would fence a member that was expelled.
-		return &transactionError{"commit transaction", errNoOffsets}
+		return at(PlaceCommit, &transactionError{"commit transaction", errNoOffsets})
 	}
 	prepared := false
 	ctx = kgo.PreTxnCommitFnContext(ctx, func(req *kmsg.TxnOffsetCommitRequest) error {
-		req.MemberID, req.Generation = who.member, who.generation
+		req.MemberID, req.Generation, req.InstanceID = "", -1, nil
+		if byGroup {
+			req.MemberID, req.Generation, req.InstanceID = who.member, who.generation, who.instanceID()
+		}
 		req.Topics = offsetTopics(offsets)
 		prepared = true
 		return nil
@@ -157,12 +192,12 @@ func (p *streamsProducer) commit(ctx context.Context, who groupIdentity, offsets
 		// A definite answer of the broker is one of its own error codes; everything else leaves the outcome open.
 		var answer *kerr.Error
 		if errors.As(err, &answer) && !answer.Retriable && !errors.Is(err, kerr.UnknownServerError) {
-			return &transactionError{"commit transaction", err}
+			return at(PlaceCommit, &transactionError{"commit transaction", err})
 		}
-		return &transactionError{"commit transaction", fmt.Errorf("%w: %w", ErrUnknownOutcome, err)}
+		return at(PlaceCommit, &transactionError{"commit transaction", fmt.Errorf("%w: %w", ErrUnknownOutcome, err)})
 	}
 	if !committed || !prepared {
-		return &transactionError{"commit transaction", ErrOffsetsRefused}
+		return at(PlaceCommit, &transactionError{"commit transaction", ErrOffsetsRefused})
 	}
 	p.endTransaction()
 	return nil
@@ -181,7 +216,13 @@ func (p *streamsProducer) endTransaction() {
 func (p *streamsProducer) close() {
 	p.endTransaction()
 	p.end()
-	p.session.Close()
+	if p.session != nil {
+		p.session.Close()
+		return
+	}
+	// What is still buffered without a transaction must not reach the broker after the records have been processed again
+	// elsewhere; a producer that is closed fails it.
+	p.client.Close()
 }
 
 // offsetTopics groups offsets the way the request wants them.

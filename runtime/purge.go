@@ -31,7 +31,7 @@ func (t *StreamThread) maybePurge(ctx context.Context) {
 	if t.instance.cfg.ChangelogRewriteInterval > 0 && (interval == 0 || interval > purgeChangelogs) {
 		interval = purgeChangelogs
 	}
-	if interval == 0 || now.Before(t.purge.due) || t.producer.inTransactionNow() {
+	if interval == 0 || now.Before(t.purge.due) {
 		return
 	}
 	t.purge.due = now.Add(interval)
@@ -50,8 +50,8 @@ func (t *StreamThread) maybePurge(ctx context.Context) {
 	}()
 }
 
-// purgeable returns the offsets below which records can go. It is called outside a transaction only: then the position of
-// a task that has nothing to commit is what it has committed.
+// purgeable returns the offsets below which records can go. The position of a task that has nothing to commit is what it has
+// committed; so only those count.
 func (t *StreamThread) purgeable() map[topicPartition]int64 {
 	below := map[topicPartition]int64{}
 	for _, task := range t.tasks {
@@ -63,7 +63,7 @@ func (t *StreamThread) purgeable() map[topicPartition]int64 {
 				below[in.topicPartition] = in.position
 			}
 		}
-		for _, s := range task.stores {
+		for _, s := range task.manager.stores {
 			if s.rewrite.trim > 0 {
 				below[s.changelog] = s.rewrite.trim
 				s.rewrite.trim = 0

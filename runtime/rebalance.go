@@ -70,16 +70,16 @@ func (t *StreamThread) onSessionEnded(ctx context.Context) error {
 // commitForGroup commits in a callback of the group. A failed commit is handled here, for the group must go on anyway;
 // only fatal errors are returned.
 func (t *StreamThread) commitForGroup(ctx context.Context) error {
-	if t.producer == nil || !t.identity.valid() {
+	if !t.identity.valid() {
 		return nil
 	}
-	return t.handle(t.commit(ctx))
+	return t.handleAll(t.commit(ctx))
 }
 
 // onAssigned brings the thread's tasks in line with the assignment. Tasks that were taken away are committed and closed
 // first; the group learns by another join that they are free (KIP-429).
 func (t *StreamThread) onAssigned(ctx context.Context, news groupNews) error {
-	claimed := *t.member.owned.Load()
+	claimed := t.member.claimed()
 	if t.identity.valid() && (news.identity.member != t.identity.member || news.missed) {
 		// The member was expelled and has joined anew without noticing, or has missed a generation: meanwhile somebody else may
 		// have owned the tasks, and a commit under the new identity would not be refused.
@@ -88,49 +88,73 @@ func (t *StreamThread) onAssigned(ctx context.Context, news groupNews) error {
 			return err
 		}
 	}
-	t.identity, t.rebalancing = news.identity, false
+	t.identity, t.rebalancing, t.unconfirmed = news.identity, false, false
 	a := news.assignment
 	if a == nil {
 		a = &assignment{}
 	}
-	t.partitions = a.Partitions
+	t.partitions, t.perTask = a.Partitions, a.PerTask
+	if a.Shutdown {
+		return new(shutdownRequestedError)
+	}
 	if a.Error != "" {
 		return &AssignmentError{Reason: a.Error}
 	}
-	if slices.Contains(a.Fenced, t.producing.status.TransactionalID) {
-		t.lastCause = "fenced by the group after expulsion"
-		t.emit(journal.Event{
-			Kind: journal.KindProducer, Level: journal.Info, TransactionalID: t.producing.status.TransactionalID, Cause: t.lastCause,
-			Text: fmt.Sprintf("stream-thread [%s] The group had aborted this thread's open transaction after it was expelled", t.name),
-		})
-	}
+	t.noteFenced(a.Fenced)
 
+	revoked, err := t.release(ctx, a)
+	if err != nil {
+		return err
+	}
+	t.wanted, t.wantedStandbys = a.Tasks, a.Standby // prepare opens those that are new
+	t.member.claim(t.wanted, t.wantedStandbys)
+	if err := t.setState(ThreadPartitionsAssigned); err != nil {
+		return err
+	}
+	if a.awaits(claimed) {
+		t.member.rejoin() // what was claimed is free now
+	}
+	t.emit(journal.Event{
+		Kind: journal.KindGroup, Level: journal.Info, To: "assigned", Count: int64(len(a.Tasks)),
+		Text: fmt.Sprintf("stream-thread [%s] Handle new assignment with generation %d: %d active tasks, %d standby tasks, %d revoked",
+			t.name, news.identity.generation, len(a.Tasks), len(a.Standby), revoked),
+	})
+	return nil
+}
+
+// release lets go of the tasks that the thread has no more. It returns how many active ones there were.
+func (t *StreamThread) release(ctx context.Context, a *assignment) (int, error) {
 	var revoked []*streamTask
 	for id, task := range t.tasks {
 		if !slices.Contains(a.Tasks, id) {
 			revoked = append(revoked, task)
 		}
 	}
-	if err := t.revoke(ctx, revoked); err != nil {
-		return err
+	if err := t.revoke(ctx, revoked, a.Standby); err != nil {
+		return 0, err
 	}
-	t.wanted = a.Tasks // prepare opens those that are new
-	t.member.own(t.wanted)
-	if err := t.setState(ThreadPartitionsAssigned); err != nil {
-		return err
+	for id, standby := range t.standbys {
+		switch {
+		case slices.Contains(a.Standby, id):
+		case slices.Contains(a.Tasks, id):
+			manager, err := standby.end()
+			if err != nil {
+				return 0, err
+			}
+			delete(t.standbys, id)
+			t.addTask(manager)
+		default:
+			delete(t.standbys, id)
+			if err := standby.close(); err != nil {
+				return 0, err
+			}
+		}
 	}
-	if slices.ContainsFunc(claimed, func(id TaskID) bool { return !slices.Contains(a.Tasks, id) }) {
-		t.member.rejoin() // what was claimed is free now
-	}
-	t.emit(journal.Event{
-		Kind: journal.KindGroup, Level: journal.Info, To: "assigned", Count: int64(len(a.Tasks)),
-		Text: fmt.Sprintf("stream-thread [%s] Handle new assignment with generation %d: %d active tasks, %d revoked", t.name, news.identity.generation, len(a.Tasks), len(revoked)),
-	})
-	return nil
+	return len(revoked), nil
 }
 
-// revoke commits and closes tasks that another member is to get.
-func (t *StreamThread) revoke(ctx context.Context, tasks []*streamTask) error {
+// revoke commits and closes tasks that another member is to get. Those that stay here as standby tasks keep their stores open.
+func (t *StreamThread) revoke(ctx context.Context, tasks []*streamTask, standbys []TaskID) error {
 	if len(tasks) == 0 {
 		return nil
 	}
@@ -142,30 +166,59 @@ func (t *StreamThread) revoke(ctx context.Context, tasks []*streamTask) error {
 		return err
 	}
 	for _, task := range tasks {
-		t.detach(task)
+		if t.tasks[task.id] != task {
+			continue // its commit has failed, and it is closed already
+		}
 		delete(t.tasks, task.id)
-		if err := task.close(true); err != nil {
+		if !slices.Contains(standbys, task.id) {
+			if err := t.closeTask(task, true); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := t.recycle(task); err != nil {
 			return err
 		}
 	}
-	t.log().Info(fmt.Sprintf("partition revocation took %d ms.", time.Since(start).Milliseconds()))
+	took := time.Since(start)
+	t.metrics.TasksRevoked(took)
+	t.log().Info(fmt.Sprintf("partition revocation took %d ms.", took.Milliseconds()))
 	return nil
 }
 
-func (t *StreamThread) addTask(id TaskID) error {
-	task := newTask(t, id, t.partitions)
-	if err := task.open(); err != nil {
+// recycle makes a standby task of an active one, with the same open stores.
+func (t *StreamThread) recycle(task *streamTask) error {
+	t.detach(task)
+	if task.is(TaskRestoring) {
+		t.updater.remove(task.id)
+	}
+	manager, err := task.release()
+	if err != nil {
 		return err
 	}
-	t.tasks[id] = task
-	return nil
+	return t.addStandby(manager)
+}
+
+// noteFenced says it when the group has fenced a producer of this thread.
+func (t *StreamThread) noteFenced(fenced []string) {
+	for _, slot := range t.slots() {
+		id := slot.status.TransactionalID
+		if !slices.Contains(fenced, id) {
+			continue
+		}
+		t.lastCause = "fenced by the group after expulsion"
+		t.emit(journal.Event{
+			Kind: journal.KindProducer, Level: journal.Info, TransactionalID: id, Cause: t.lastCause,
+			Text: fmt.Sprintf("stream-thread [%s] The group had aborted this thread's open transaction after it was expelled", t.name),
+		})
+	}
 }
 
 // onLost closes all tasks dirty: nothing of the open transaction may be committed any more.
 func (t *StreamThread) onLost(cause, detail string) error {
 	start := time.Now()
 	had := t.identity.valid()
-	t.identity, t.rebalancing = groupIdentity{}, false
+	t.identity, t.rebalancing, t.unconfirmed = groupIdentity{}, false, false
 	if !had && len(t.tasks) == 0 {
 		return nil // said already: the client repeats it with every failed attempt to join
 	}
@@ -176,23 +229,31 @@ func (t *StreamThread) onLost(cause, detail string) error {
 	})
 	err := t.setState(ThreadPartitionsRevoked)
 	t.counters.migrated.Add(1)
-	t.discardProducer(nil, cause)
+	t.metrics.Migrated(cause)
+	for _, slot := range t.slots() {
+		slot.discard(nil, cause)
+	}
 	err = errors.Join(err, t.closeTasks(false))
-	t.wanted = nil
-	t.member.own(nil)
+	t.wanted, t.wantedStandbys = nil, nil
+	t.member.claim(nil, nil)
 	t.publish()
-	t.log().Info(fmt.Sprintf("partitions lost took %d ms.", time.Since(start).Milliseconds()))
+	took := time.Since(start)
+	t.metrics.TasksLost(took)
+	t.log().Info(fmt.Sprintf("partitions lost took %d ms.", took.Milliseconds()))
 	return err
 }
 
-// closeTasks closes every task and forgets it.
+// closeTasks closes every task, active and standby, and forgets it.
 func (t *StreamThread) closeTasks(clean bool) error {
 	var errs []error
 	for _, task := range t.tasks {
-		t.detach(task)
-		errs = append(errs, task.close(clean))
+		errs = append(errs, t.closeTask(task, clean))
+	}
+	for _, standby := range t.standbys {
+		errs = append(errs, standby.close())
 	}
 	clear(t.tasks)
+	clear(t.standbys)
 	return errors.Join(errs...)
 }
 

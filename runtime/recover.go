@@ -15,10 +15,14 @@ func (t *StreamThread) handle(err error) error {
 	}
 	class, cause := Classify(err)
 	t.lastCause, t.lastError = cause, err.Error()
+	if t.instance.cfg.Policy.deadly(err) {
+		return err
+	}
 	switch class {
 	case Retriable:
-		t.retries++
-		t.retryAt = time.Now().Add(min(time.Second, time.Duration(t.retries)*50*time.Millisecond))
+		if timeout := t.tryAgain(&t.retry, err); timeout != nil {
+			return timeout
+		}
 		t.log().Warn("retrying", "cause", cause, "error", err)
 		t.publish()
 		return nil
@@ -29,29 +33,37 @@ func (t *StreamThread) handle(err error) error {
 	}
 }
 
-// abandon gives the open transaction up: the producer is discarded, every task goes back to its last committed state. What
-// really was committed is then learned from the broker, in prepare.
+// abandon gives open transactions up: the producer is discarded, its tasks go back to their last committed state. What
+// really was committed is then learned from the broker, in prepare. An error that names a slot concerns that one, any other
+// all of them.
 func (t *StreamThread) abandon(err error, class ErrorClass, cause string) error {
-	t.migrationsInRow++
-	t.retryAt = time.Now().Add(time.Duration(t.migrationsInRow-1) * migrationPause) // the first time at once
-	if t.migrationsInRow >= t.instance.cfg.MaxMigrations {
-		return fmt.Errorf("%w: %d in a row without a commit, last: %w", errTooManyMigrations, t.migrationsInRow, err)
+	if fatal := t.countMigration(err); fatal != nil {
+		return fatal
+	}
+	slots := t.slots()
+	if failed, ok := errors.AsType[*slotError](err); ok {
+		slots = []*producerSlot{failed.slot}
 	}
 	kind := journal.KindMigrated
 	if class == Corrupted {
 		kind = journal.KindCorrupted
 		t.counters.corrupted.Add(1)
+		t.metrics.Corrupted(cause)
 	} else {
 		t.counters.migrated.Add(1)
+		t.metrics.Migrated(cause)
 	}
-	t.emit(journal.Event{
-		Kind: kind, Level: journal.Warn, TransactionalID: t.producing.status.TransactionalID,
-		ProducerID: t.producing.status.ProducerID, Epoch: t.producing.status.Epoch, Cause: cause, Error: err.Error(),
+	e := journal.Event{
+		Kind: kind, Level: journal.Warn, Cause: cause, Error: err.Error(),
 		Text: fmt.Sprintf("stream-thread [%s] Detected that the thread is being fenced (%s). Giving up the transaction and starting over from what is committed.", t.name, cause),
-	})
-	t.discardProducer(err, cause)
-	for _, task := range t.tasks {
-		if err := t.reviveTask(task); err != nil {
+	}
+	if len(slots) == 1 {
+		status := &slots[0].status
+		e.TransactionalID, e.ProducerID, e.Epoch = status.TransactionalID, status.ProducerID, status.Epoch
+	}
+	t.emit(e)
+	for _, slot := range slots {
+		if err := t.abandonSlot(slot, err, cause); err != nil {
 			return err
 		}
 	}
@@ -62,17 +74,61 @@ func (t *StreamThread) abandon(err error, class ErrorClass, cause string) error 
 	return nil
 }
 
-// migrationPause grows with each migration in a row: a member that was expelled is refused until its client has noticed.
+// countMigration ends a thread that does nothing but start over: endless migrations would hide a mistake of ours. Tasks with
+// producers of their own are fenced one by one when their thread has been expelled; that counts once.
+func (t *StreamThread) countMigration(err error) error {
+	if t.unconfirmed {
+		return nil
+	}
+	t.migrationsInRow++
+	if t.migrationsInRow >= t.instance.cfg.MaxMigrations {
+		return fmt.Errorf("%w: %d in a row without a commit, last: %w", errTooManyMigrations, t.migrationsInRow, err)
+	}
+	// The first time at once. A member that was expelled is refused until its client has noticed.
+	t.retry.at = time.Now().Add(time.Duration(t.migrationsInRow-1) * migrationPause)
+	return nil
+}
+
+// migrationPause grows with each migration in a row.
 const migrationPause = 50 * time.Millisecond
 
 // errTooManyMigrations ends a thread that does nothing but start over.
 var errTooManyMigrations = errors.New("too many migrations")
 
-// reviveTask takes a task back to CREATED. Its stores stay open; one that is broken is
-// emptied and rebuilt when the task is restored.
-func (t *StreamThread) reviveTask(task *streamTask) error {
+// abandonSlot discards a producer and takes its tasks back to CREATED. Tasks that are being restored go on: they have written
+// nothing. Under exactly_once the task is closed and the group asked whose it is: to open its producer again fences whoever
+// has got it meanwhile.
+func (t *StreamThread) abandonSlot(slot *producerSlot, err error, cause string) error {
+	slot.discard(err, cause)
+	if slot.task != nil {
+		task := slot.task
+		delete(t.tasks, task.id)
+		if !t.unconfirmed {
+			t.unconfirmed = true
+			t.member.rejoin()
+		}
+		return t.closeTask(task, false)
+	}
+	for _, task := range t.tasks {
+		if task.is(TaskRestoring) {
+			continue
+		}
+		t.detach(task)
+		if err := task.revive(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// closeTask ends a task, whoever owns its stores at the moment.
+func (t *StreamThread) closeTask(task *streamTask, clean bool) error {
 	t.detach(task)
-	return task.revive()
+	if task.is(TaskRestoring) {
+		t.updater.remove(task.id)
+	}
+	clean = clean || !task.is(TaskRunning) // then it has written nothing
+	return task.close(clean)
 }
 
 // detach stops everything that is fetched for a task.
@@ -82,30 +138,10 @@ func (t *StreamThread) detach(task *streamTask) {
 		if _, ok := t.inputs[in.topicPartition]; ok {
 			delete(t.inputs, in.topicPartition)
 			remove[in.topic] = append(remove[in.topic], in.partition)
+			in.resume(t)
 		}
 	}
-	t.data.RemoveConsumePartitions(remove)
-	for _, s := range task.stores {
-		t.stopRestore(s)
-	}
-}
-
-// discardProducer closes the producer and counts what is lost with it.
-func (t *StreamThread) discardProducer(err error, cause string) {
-	unknown, fenced, aborted := errors.Is(err, ErrUnknownOutcome), isFence(err), t.producer.inTransactionNow()
-	if aborted {
-		t.counters.aborted.Add(1)
-	}
-	if fenced {
-		t.counters.fenced.Add(1)
-	}
-	if unknown {
-		t.counters.unknown.Add(1)
-	}
-	t.leftOpen = t.leftOpen || aborted
-	t.producing.discarded(cause, aborted, fenced)
-	if t.producer != nil {
-		t.producer.close()
-		t.producer = nil
+	if len(remove) > 0 {
+		t.consumer.RemoveConsumePartitions(remove)
 	}
 }

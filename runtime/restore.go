@@ -2,67 +2,93 @@ package runtime
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"eostop/runtime/journal"
 	"eostop/runtime/state"
 
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // restoration brings one store up to the end of its changelog. The end is the log end as a read_uncommitted consumer sees it, and the
 // reader is read_committed: so it waits until every transaction that was open when the end was taken is decided, and
-// misses nothing that a dead owner committed last (KAFKA-10167).
+// misses nothing that a dead owner committed last (KAFKA-10167). A standby's end moves on. It belongs to the state
+// updater; the offsets may be read by anyone.
 type restoration struct {
-	next     int64 // offset of the next changelog record
-	end      int64
+	from     int64
+	next     atomic.Int64 // offset of the next changelog record
+	end      atomic.Int64
 	restored int64
 	started  time.Time
 	batch    []state.Entry
 	index    map[string]int // of a key in batch
 }
 
-func (r *restoration) remaining() int64 { return max(0, r.end-r.next) }
+func (r *restoration) remaining() int64 { return max(0, r.end.Load()-r.next.Load()) }
 
-// beginRestore decides for each store of the created tasks from where it has to be restored, and asks for those
+// begin decides for each store of the tasks that have not begun from where it has to be restored, and asks for those
 // changelog partitions.
-func (t *StreamThread) beginRestore(ctx context.Context, tasks []*streamTask) error {
+func (u *stateUpdater) begin(ctx context.Context) {
+	t, now := u.thread, time.Now()
+	var tasks []*updating
 	var changelogs []topicPartition
-	for _, task := range tasks {
-		for _, s := range task.stores {
-			if s.spec.Logged {
-				changelogs = append(changelogs, s.changelog)
-			}
+	for _, task := range u.tasks {
+		if !task.begun && !task.wait.waiting(now) {
+			tasks = append(tasks, task)
+			changelogs = append(changelogs, task.manager.changelogs()...)
 		}
+	}
+	if len(tasks) == 0 {
+		return
 	}
 	bounds, err := t.instance.admin.logBounds(ctx, changelogs)
 	if err != nil {
-		return &retryError{"list ends of changelogs", err}
+		if ctx.Err() != nil {
+			return // a command has come first
+		}
+		for _, task := range tasks {
+			u.failed(task, &retryError{"list ends of changelogs", err})
+		}
+		return
 	}
 	add := map[string]map[int32]kgo.Offset{}
-	defer func() { t.data.AddConsumePartitions(add) }()
 	for _, task := range tasks {
-		for _, s := range task.stores {
-			if !s.spec.Logged {
-				continue
-			}
-			from, err := t.restoreFrom(s, bounds[s.changelog])
-			if err != nil {
-				return err
-			}
-			if from >= bounds[s.changelog].end {
-				continue
-			}
-			s.restore = &restoration{next: from, end: bounds[s.changelog].end, started: time.Now(), index: map[string]int{}}
-			t.restoring[s.changelog] = s
-			addPartition(add, s.changelog, from)
+		if err := u.beginTask(task, bounds, add); err != nil {
+			u.failed(task, err)
+			continue
 		}
-		if err := task.to(TaskRestoring); err != nil {
+		task.begun = true
+		task.wait.at = time.Time{}
+	}
+	if len(add) > 0 {
+		u.client.AddConsumePartitions(add)
+	}
+}
+
+func (u *stateUpdater) beginTask(task *updating, bounds map[topicPartition]logBounds, add map[string]map[int32]kgo.Offset) error {
+	var read []*taskStore
+	for _, s := range task.manager.stores {
+		if !s.spec.Logged {
+			continue
+		}
+		log := bounds[s.changelog]
+		from, err := u.thread.restoreFrom(s, log)
+		if err != nil {
 			return err
 		}
+		r := &restoration{from: from, started: time.Now(), index: map[string]int{}}
+		r.next.Store(from)
+		r.end.Store(log.end)
+		s.restore.Store(r)
+		if from < log.end || !task.active {
+			read = append(read, s)
+		}
+	}
+	for _, s := range read { // only when all have begun, so that there is nothing to take back
+		u.byChangelog[s.changelog] = s
+		addPartition(add, s.changelog, s.restore.Load().from)
 	}
 	return nil
 }
@@ -83,27 +109,28 @@ func (t *StreamThread) restoreFrom(s *taskStore, log logBounds) (int64, error) {
 		why = broken.Error()
 	}
 	t.counters.rebuilt.Add(1)
+	t.metrics.StoreRebuilt()
 	t.emit(journal.Event{
-		Kind: journal.KindStore, Level: journal.Warn, Task: s.task.id.String(), Store: s.spec.Name, To: "REBUILT", Cause: why,
-		Text: fmt.Sprintf("store %s of task %s starts over: %s", s.spec.Name, s.task.id, why),
+		Kind: journal.KindStore, Level: journal.Warn, Task: s.manager.id.String(), Store: s.spec.Name, To: "REBUILT", Cause: why,
+		Text: fmt.Sprintf("store %s of task %s starts over: %s", s.spec.Name, s.manager.id, why),
 	})
 	if err := s.store.Wipe(); err != nil {
-		return 0, fmt.Errorf("store %s of task %s: %w", s.spec.Name, s.task.id, err)
+		return 0, fmt.Errorf("store %s of task %s: %w", s.spec.Name, s.manager.id, err)
 	}
 	return log.start, nil
 }
 
-// restoreRecords applies fetched changelog records in one batch together with the position behind them.
-func (t *StreamThread) restoreRecords(s *taskStore, records []*kgo.Record) error {
-	r := s.restore
+// apply writes fetched changelog records in one batch together with the position behind them.
+func (u *stateUpdater) apply(task *updating, s *taskStore, records []*kgo.Record, highWatermark int64) error {
+	r := s.restore.Load()
 	r.batch = r.batch[:0]
 	clear(r.index)
-	seen := int64(0)
+	next, seen := r.next.Load(), int64(0)
 	for _, rec := range records {
-		if rec.Offset < r.next {
+		if rec.Offset < next {
 			continue
 		}
-		r.next = rec.Offset + 1
+		next = rec.Offset + 1
 		if rec.Attrs.IsControl() || rec.Key == nil {
 			continue
 		}
@@ -117,127 +144,100 @@ func (t *StreamThread) restoreRecords(s *taskStore, records []*kgo.Record) error
 		r.index[string(rec.Key)] = len(r.batch)
 		r.batch = append(r.batch, entry)
 	}
-	if err := s.store.Restore(r.batch, r.next); err != nil {
-		return fmt.Errorf("restore store %s of task %s: %w", s.spec.Name, s.task.id, err)
+	if err := s.store.Restore(r.batch, next); err != nil {
+		return fmt.Errorf("restore store %s of task %s: %w", s.spec.Name, s.manager.id, err)
 	}
+	r.next.Store(next)
+	task.wait.reset() // it gets on
 	r.restored += seen
-	t.counters.restored.Add(uint64(seen))
-	if r.next >= r.end {
-		t.endRestore(s)
+	if !task.active {
+		r.end.Store(max(r.end.Load(), highWatermark))
+		return nil
+	}
+	u.thread.counters.restored.Add(uint64(seen))
+	u.thread.metrics.Restored(int(seen))
+	if next >= r.end.Load() {
+		u.endRestore(s, r)
 	}
 	return nil
 }
 
-func (t *StreamThread) endRestore(s *taskStore) {
-	r := s.restore
-	s.restore = nil
-	delete(t.restoring, s.changelog)
-	t.data.RemoveConsumePartitions(map[string][]int32{s.changelog.topic: {s.changelog.partition}})
-	t.emit(journal.Event{
-		Kind: journal.KindRestore, Level: journal.Info, To: "COMPLETED", Task: s.task.id.String(), Store: s.spec.Name, Count: r.restored, Duration: time.Since(r.started),
+func (u *stateUpdater) endRestore(s *taskStore, r *restoration) {
+	delete(u.byChangelog, s.changelog)
+	u.client.RemoveConsumePartitions(map[string][]int32{s.changelog.topic: {s.changelog.partition}})
+	u.thread.emit(journal.Event{
+		Kind: journal.KindRestore, Level: journal.Info, To: "COMPLETED", Task: s.manager.id.String(), Store: s.spec.Name, Count: r.restored, Duration: time.Since(r.started),
 		Text: fmt.Sprintf("Finished restoring changelog %s to store %s with a total number of %d records", s.changelog, s.spec.Name, r.restored),
 	})
 }
 
-func (t *StreamThread) stopRestore(s *taskStore) {
-	if s.restore == nil {
-		return
-	}
-	s.restore = nil
-	delete(t.restoring, s.changelog)
-	t.data.RemoveConsumePartitions(map[string][]int32{s.changelog.topic: {s.changelog.partition}})
-}
-
-// completeRestore starts the tasks whose stores have caught up: it reads their committed offsets back from the broker and consumes
-// from there. Offsets that belong to an undecided transaction are asked for again later.
-func (t *StreamThread) completeRestore(ctx context.Context) error {
-	now := time.Now()
-	var ready []*streamTask
+// complete gives the active tasks that have caught up back to the thread, together with what their group has committed. Offsets
+// that belong to an undecided transaction are asked for again later.
+func (u *stateUpdater) complete(ctx context.Context) {
+	t, now := u.thread, time.Now()
+	var ready []*updating
 	var partitions []topicPartition
-	for _, task := range t.tasks {
-		if task.is(TaskRestoring) && task.restored() && !now.Before(task.offsetsDue) {
+	for _, task := range u.tasks {
+		if task.active && task.begun && !task.wait.waiting(now) && task.manager.restored() {
 			ready = append(ready, task)
-			for _, in := range task.inputs {
-				partitions = append(partitions, in.topicPartition)
-			}
+			partitions = append(partitions, task.inputs...)
 		}
 	}
 	if len(ready) == 0 {
-		return nil
+		return
 	}
-	// The log starts first: purges follow commits, so an offset that is committed now and lies before them is a hole.
-	bounds, err := t.instance.admin.logBounds(ctx, partitions)
-	if err != nil {
-		return &retryError{"list starts of inputs", err}
+	bounds, offsets, err := t.instance.admin.positions(ctx, partitions)
+	if err != nil && ctx.Err() != nil {
+		return // a command has come first
 	}
-	offsets, err := t.instance.admin.committedOffsets(ctx, partitions)
-	if err != nil {
-		return &retryError{"read committed offsets", err}
-	}
-	add := map[string]map[int32]kgo.Offset{}
-	defer func() { t.data.AddConsumePartitions(add) }()
 	for _, task := range ready {
-		if unstable(task, offsets) {
-			task.offsetsDue = now.Add(offsetsRetry)
-			continue
-		}
-		if err := t.startTask(task, offsets, bounds, add); err != nil {
-			return err
+		switch {
+		case err != nil:
+			failed := error(&retryError{"read committed offsets", err})
+			if class, _ := Classify(failed); class != Fatal {
+				failed = t.tryAgain(&task.wait, failed)
+			}
+			if failed != nil {
+				u.finish(task, updated{manager: task.manager, err: failed})
+			}
+		case unstable(task.inputs, offsets):
+			u.block(task, now)
+		default:
+			u.finish(task, updated{manager: task.manager, offsets: offsets, bounds: bounds})
 		}
 	}
-	return nil
 }
 
 // offsetsRetry is the pause before committed offsets are asked for again that an undecided transaction holds back.
 const offsetsRetry = 50 * time.Millisecond
 
-func unstable(task *streamTask, offsets map[topicPartition]committedOffset) bool {
-	for _, in := range task.inputs {
-		if offsets[in.topicPartition].unstable {
+// block waits for the transaction that holds a task's offsets back. That it takes longer than any transaction may is said
+// once: somebody has to look.
+func (u *stateUpdater) block(task *updating, now time.Time) {
+	task.wait.pause(offsetsRetry)
+	limit := u.thread.instance.cfg.TransactionTimeout + coordinatorScan
+	switch {
+	case task.blocked.IsZero():
+		task.blocked = now
+	case now.Sub(task.blocked) > limit && !task.told:
+		task.told = true
+		u.thread.emit(journal.Event{
+			Kind: journal.KindTransaction, Level: journal.Warn, To: "HANGING", Task: task.manager.id.String(), Cause: "unstable offsets",
+			Text: fmt.Sprintf("task %s still waits for the committed offsets of %v: a transaction that holds them is not decided after %v", task.manager.id, task.inputs, limit),
+		})
+	}
+}
+
+// coordinatorScan is how often a real coordinator looks for transactions that have timed out.
+const coordinatorScan = 10 * time.Second
+
+func unstable(inputs []topicPartition, offsets map[topicPartition]committedOffset) bool {
+	for _, tp := range inputs {
+		if offsets[tp].unstable {
 			return true
 		}
 	}
 	return false
-}
-
-func (t *StreamThread) startTask(task *streamTask, offsets map[topicPartition]committedOffset, bounds map[topicPartition]logBounds, add map[string]map[int32]kgo.Offset) error {
-	for _, in := range task.inputs {
-		o, start := offsets[in.topicPartition], bounds[in.topicPartition].start
-		switch {
-		case o.offset < 0:
-			// Nothing was ever committed: the input is read from its beginning, wherever that is by now (auto.offset.reset earliest).
-			o = committedOffset{offset: start, epoch: -1, partitionTime: -1}
-		case o.offset < start:
-			return &InputLostError{Topic: in.topic, Partition: in.partition, Offset: o.offset, Err: kerr.OffsetOutOfRange}
-		}
-		in.queue, in.position, in.epoch, in.partitionTime = nil, o.offset, o.epoch, o.partitionTime
-		task.streamTime = max(task.streamTime, o.partitionTime)
-		t.inputs[in.topicPartition] = taskInput{task, in}
-		addPartition(add, in.topicPartition, o.offset)
-	}
-	// A task commits once after it has started, also where nothing came in: its group offsets then exist, and whoever
-	// watches knows that it works.
-	task.commitNeeded = true
-	t.log().Info("Restored and ready to run", "task", task.id.String())
-	return task.to(TaskRunning)
-}
-
-// fetchFailed handles the error of one partition of a fetch.
-func (t *StreamThread) fetchFailed(tp topicPartition, err error) error {
-	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || errors.Is(err, kgo.ErrClientClosed) {
-		return nil
-	}
-	if _, input := t.inputs[tp]; !input && t.restoring[tp] == nil && tp.topic != "" && tp.partition >= 0 {
-		return nil // of a partition that is not read any more: the client reports what it had at hand
-	}
-	if s := t.restoring[tp]; s != nil {
-		if class, _ := Classify(err); class == Corrupted {
-			return t.reviveTask(s.task) // and begins anew from where its stores are
-		}
-	}
-	// An input that is out of range is not lost yet: a member that was cut off may still hold a position that the next owner
-	// of the task has left behind and purged. Starting over from the committed offsets tells.
-	return fmt.Errorf("fetch %s: %w", tp, err)
 }
 
 func addPartition(m map[string]map[int32]kgo.Offset, tp topicPartition, offset int64) {

@@ -42,7 +42,7 @@ func (t *StreamThread) rewriteSome(task *streamTask) error {
 		return nil
 	}
 	now := time.Now()
-	for _, s := range task.stores {
+	for _, s := range task.manager.stores {
 		if err := s.rewriteSome(now, interval); err != nil {
 			return fmt.Errorf("rewrite changelog of store %s of task %s: %w", s.spec.Name, task.id, err)
 		}
@@ -69,7 +69,7 @@ func (s *taskStore) rewriteSome(now time.Time, interval time.Duration) error {
 	if err != nil {
 		return err
 	}
-	s.task.commitNeeded = true
+	s.task.commitNeeded = true // also where the last look found nothing: the pass ends with a commit
 	r.after, r.finished = next, done
 	return nil
 }

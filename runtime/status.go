@@ -1,6 +1,9 @@
 package runtime
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // InstanceStatus is an immutable picture of one instance. It is assembled from what the owners of the parts
 // published last; nothing in it changes after it was returned.
@@ -13,7 +16,19 @@ type InstanceStatus struct {
 	// Connected is false when every thread is cut off from its brokers.
 	Connected         bool           `json:"connected"`
 	DisconnectedSince time.Time      `json:"disconnected_since,omitzero"`
+	Paused            bool           `json:"paused,omitempty"`
 	Threads           []ThreadStatus `json:"threads"`
+	// Removed is what threads have counted that were removed.
+	Removed Counters `json:"removed,omitzero"`
+}
+
+// Totals sums the counters of all threads, also of those that were removed.
+func (s *InstanceStatus) Totals() Counters {
+	sum := s.Removed
+	for i := range s.Threads {
+		sum.Add(&s.Threads[i].Counters)
+	}
+	return sum
 }
 
 // ThreadStatus is an immutable picture of one stream thread. Its counters go on where a thread is replaced.
@@ -41,28 +56,31 @@ type ThreadStatus struct {
 	// RebalancingSince is when the present or the last rebalance began.
 	RebalancingSince time.Time `json:"rebalancing_since,omitzero"`
 
-	Tasks    []TaskStatus   `json:"tasks"`
-	Stores   []StoreStatus  `json:"stores"`
-	Producer ProducerStatus `json:"producer"`
+	Tasks    []TaskStatus  `json:"tasks"`
+	Standbys []TaskStatus  `json:"standbys,omitempty"`
+	Stores   []StoreStatus `json:"stores"`
+	// Producers has one entry, under exactly_once one for each task.
+	Producers []ProducerStatus `json:"producers"`
 
-	Processed       uint64 `json:"processed"`        // records taken from source topics
-	ProcessedInputs uint64 `json:"processed_inputs"` // records from outside the application, in committed transactions
-	Committed       uint64 `json:"committed"`        // transactions
-	Aborted         uint64 `json:"aborted"`          // transactions given up, whatever the cause
-	Fenced          uint64 `json:"fenced"`
-	UnknownOutcome  uint64 `json:"unknown_outcome"`
-	Migrated        uint64 `json:"migrated"`
-	Corrupted       uint64 `json:"corrupted"`
-	RestoredRecords uint64 `json:"restored_records"`
-	Wiped           uint64 `json:"wiped"`   // stores thrown away after an unclean close
-	Rebuilt         uint64 `json:"rebuilt"` // stores that had to start over from the changelog's start
+	Counters
 
 	LastCommit time.Time `json:"last_commit,omitzero"`
 	LastCause  string    `json:"last_cause,omitempty"`
 	LastError  string    `json:"last_error,omitempty"`
 }
 
-// TaskStatus is an immutable picture of one active task.
+// TransactionSince returns when the oldest open transaction of the thread began; the zero time when none is open.
+func (s *ThreadStatus) TransactionSince() time.Time {
+	var oldest time.Time
+	for i := range s.Producers {
+		if since := s.Producers[i].TransactionSince; !since.IsZero() && (oldest.IsZero() || since.Before(oldest)) {
+			oldest = since
+		}
+	}
+	return oldest
+}
+
+// TaskStatus is an immutable picture of one task, active or standby.
 type TaskStatus struct {
 	ID string `json:"id"`
 	// State is one of Kafka Streams' task states, in upper case.
@@ -84,19 +102,20 @@ type StoreStatus struct {
 	Task     string `json:"task"`
 	Thread   string `json:"thread"`
 	Instance string `json:"instance"`
-	State    string `json:"state"` // OPEN or RESTORING
+	State    string `json:"state"` // OPEN, RESTORING or STANDBY
 	Entries  int64  `json:"entries"`
 	Bytes    int64  `json:"bytes"`
 	Position int64  `json:"position"` // next changelog offset of the committed state
 	Lag      int64  `json:"lag"`      // changelog records not yet restored
+	Standby  bool   `json:"standby,omitempty"`
 	// Registered is true while the store is in its task's registry: opened, and not yet closed.
 	Registered bool `json:"registered"`
 }
 
-// ProducerStatus is an immutable picture of a thread's transactional producer.
+// ProducerStatus is an immutable picture of a producer.
 type ProducerStatus struct {
 	Thread          string `json:"thread"`
-	TransactionalID string `json:"transactional_id"`
+	TransactionalID string `json:"transactional_id,omitempty"` // empty under at_least_once
 	ProducerID      int64  `json:"producer_id"`
 	Epoch           int16  `json:"epoch"`
 	// Phase is NONE, INITIALIZING, READY, IN_TRANSACTION, COMMITTING or DISCARDED.
@@ -116,3 +135,6 @@ type EpochChange struct {
 	Epoch      int16     `json:"epoch"`
 	Cause      string    `json:"cause"`
 }
+
+// name is how logs call the producer.
+func (s *ProducerStatus) name() string { return cmp.Or(s.TransactionalID, s.Thread+"-producer") }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"eostop/runtime/journal"
+	"eostop/runtime/metrics"
 	"eostop/runtime/state"
 	"eostop/runtime/topology"
 
@@ -29,7 +30,35 @@ type inputPartition struct {
 	position      int64 // next offset to process; what a commit writes
 	epoch         int32 // leader epoch of the record before position
 	highWatermark int64
+	stable        int64 // end of what can be read, as last seen: behind it transactions are open
 	partitionTime int64 // highest record timestamp, ms; -1 unknown
+	paused        bool  // not fetched until the queue is shorter
+
+	head   topology.Input // the first of the queue, with the timestamp that it is processed with
+	headed bool           // head is set
+}
+
+// pop takes the first record off the queue.
+func (in *inputPartition) pop() *kgo.Record {
+	r := in.queue[0]
+	in.queue[0] = nil
+	in.queue = in.queue[1:]
+	in.headed = false
+	in.position, in.epoch = r.Offset+1, r.LeaderEpoch
+	return r
+}
+
+// reset forgets what was fetched.
+func (in *inputPartition) reset() {
+	in.queue, in.headed, in.position, in.epoch = nil, false, -1, -1
+}
+
+// resume lets the partition be fetched again. The client remembers a pause beyond the partition's removal.
+func (in *inputPartition) resume(t *StreamThread) {
+	if in.paused {
+		t.consumer.ResumeFetchPartitions(map[string][]int32{in.topic: {in.partition}})
+		in.paused = false
+	}
 }
 
 // lag returns the records between the position and the end of the partition as last seen; 0 before the first fetch.
@@ -38,72 +67,68 @@ func (in *inputPartition) lag() int64 { return max(0, in.highWatermark-in.positi
 // streamTask is an active task: a sub-topology's processors over one partition of its sources, with their stores. It
 // belongs to its thread's goroutine. It implements topology.Host.
 type streamTask struct {
-	id     TaskID
-	thread *StreamThread
-	state  *stateMachine[TaskState]
-	graph  *topology.Graph
-	inputs []*inputPartition
-	stores []*taskStore // in topological order, which is the order caches are flushed in
+	id      TaskID
+	thread  *StreamThread
+	state   *stateMachine[TaskState]
+	graph   *topology.Graph // while the task is RUNNING
+	inputs  []*inputPartition
+	manager *stateManager
+	slot    *producerSlot // what it writes through
+	caches  []*state.RecordCache
+	metrics *metrics.Task
 
-	streamTime    int64
-	commitNeeded  bool
-	processed     int64 // records taken from the queues, in committed transactions or not
-	uncommittedIn int64 // records of external topics processed in the open transaction
-	firstCommit   time.Time
-	lastCommit    time.Time
-	offsetsDue    time.Time // when to ask for the committed offsets (again)
+	streamTime      int64
+	commitNeeded    bool
+	commitRequested bool
+	processed       int64  // records taken from the queues, in committed transactions or not
+	dropped         uint64 // records that the processors have left out, as counted last
+	uncommittedIn   int64  // records of external topics processed in the open transaction
+	firstCommit     time.Time
+	lastCommit      time.Time
+	fenced          bool      // a former owner with a producer for this task alone cannot commit any more
+	idleSince       time.Time // since when the task waits for an input although another one has records; zero = it does not
 }
 
 var _ topology.Host = (*streamTask)(nil)
 
-// newTask builds a task in state CREATED; nothing is opened yet.
-func newTask(thread *StreamThread, id TaskID, partitions map[string]int32) *streamTask {
-	t := &streamTask{id: id, thread: thread, streamTime: -1}
-	t.state = newStateMachine("task ["+id.String()+"]", TaskCreated, taskTransitions, func(from, to TaskState) {
-		thread.emit(journal.Event{
-			Kind: journal.KindTaskState, Level: journal.Debug, Task: id.String(), From: string(from), To: string(to),
-			Text: fmt.Sprintf("task [%s] State transition from %s to %s", id, from, to),
-		})
-	})
+// newTask builds a task in state CREATED over stores that are open.
+func newTask(thread *StreamThread, id TaskID, manager *stateManager, partitions map[string]int32) *streamTask {
+	t := &streamTask{id: id, thread: thread, manager: manager, streamTime: -1}
+	t.state = newTaskState(thread, id)
+	t.slot = thread.newTaskSlot(t)
+	t.metrics = thread.metrics.Task(id.String())
+	thread.metrics.TaskCreated()
+	manager.attach(t)
 	sub := thread.instance.program.sub(id.Subtopology)
 	for _, logical := range sub.Sources {
 		topic := thread.instance.program.topic(logical)
 		if id.Partition < partitions[topic] {
 			t.inputs = append(t.inputs, &inputPartition{
 				topicPartition: topicPartition{topic, id.Partition}, logical: logical,
-				external: !thread.instance.program.internal(logical), partitionTime: -1, position: -1, epoch: -1, highWatermark: -1,
+				external: !thread.instance.program.internal(logical), partitionTime: -1, position: -1, epoch: -1, highWatermark: -1, stable: -1,
 			})
 		}
 	}
 	return t
 }
 
-// open opens the stores and builds the processors. A store is registered only once it is open, so that a failed open
-// leaves nothing behind that a later open could trip over (KAFKA-9231, second cause).
-func (t *streamTask) open() error {
-	inst := t.thread.instance
-	for _, spec := range inst.program.sub(t.id.Subtopology).Stores {
-		store, err := inst.directory.OpenStore(t.id.String(), spec.Name, state.StoreOptions{Cache: inst.cache, MemtableBytes: inst.cfg.Memtable})
-		if err != nil {
-			t.closeStores(false)
-			return fmt.Errorf("task %s: open store %s: %w", t.id, spec.Name, err)
-		}
-		t.stores = append(t.stores, newTaskStore(t, spec, store))
-	}
-	if err := t.instantiate(); err != nil {
-		t.closeStores(false)
-		return err
-	}
-	t.thread.log().Info("Initialized", "task", t.id.String())
-	return nil
+// newTaskState returns the state machine of a task, active or standby.
+func newTaskState(thread *StreamThread, id TaskID) *stateMachine[TaskState] {
+	return newStateMachine("task ["+id.String()+"]", TaskCreated, taskTransitions, func(from, to TaskState) {
+		thread.emit(journal.Event{
+			Kind: journal.KindTaskState, Level: journal.Debug, Task: id.String(), From: string(from), To: string(to),
+			Text: fmt.Sprintf("task [%s] State transition from %s to %s", id, from, to),
+		})
+	})
 }
 
+// instantiate makes the processors, fresh ones each time the task begins to run.
 func (t *streamTask) instantiate() error {
 	graph, err := t.thread.instance.program.topology.Instantiate(t.id.Subtopology, t)
 	if err != nil {
 		return fmt.Errorf("task %s: build processors: %w", t.id, err)
 	}
-	t.graph = graph
+	t.graph, t.dropped = graph, 0
 	return nil
 }
 
@@ -124,9 +149,32 @@ func (t *streamTask) TaskID() string { return t.id.String() }
 // StreamTime implements topology.Host: the highest timestamp seen, in milliseconds, -1 before the first record.
 func (t *streamTask) StreamTime() int64 { return t.streamTime }
 
+// WallClock implements topology.Host.
+func (t *streamTask) WallClock() time.Time { return time.Now() }
+
+// RequestCommit implements topology.Host.
+func (t *streamTask) RequestCommit() { t.commitRequested = true }
+
+// Failed implements topology.Host: it asks the handler for the kind of failure.
+func (t *streamTask) Failed(f topology.Failure) topology.Response {
+	cfg := &t.thread.instance.cfg
+	handler := cfg.SerializationHandler
+	switch f.Kind {
+	case topology.DeserializationFailure:
+		handler = cfg.DeserializationHandler
+	case topology.ProcessingFailure:
+		handler = cfg.ProcessingHandler
+	default:
+	}
+	if handler == nil {
+		return topology.Fail
+	}
+	return handler(f)
+}
+
 // Store implements topology.Host.
 func (t *streamTask) Store(name string) (topology.BytesStore, error) {
-	for _, s := range t.stores {
+	for _, s := range t.manager.stores {
 		if s.spec.Name == name {
 			return s, nil
 		}
@@ -146,7 +194,8 @@ func (t *streamTask) Send(topic string, partition int32, key, value []byte, time
 			r.Headers[i] = kgo.RecordHeader(h)
 		}
 	}
-	return t.thread.producer.send(r, t.thread.producer.sent)
+	t.commitNeeded = true
+	return t.slot.producer.send(r, t.slot.producer.sent)
 }
 
 // add queues fetched records. Control records have no payload, but the position must pass them.
@@ -158,56 +207,147 @@ func (t *streamTask) add(in *inputPartition, records []*kgo.Record) {
 	}
 }
 
-// next chooses the queue whose head has the smallest timestamp, so that inputs are worked off in the order of time.
+// prepare looks at the first record of each queue, whose timestamp decides what comes next. Records that have no payload, or
+// that their timestamp extractor leaves out, are passed; it returns how many.
+func (t *streamTask) prepare() (int, error) {
+	passed := 0
+	for _, in := range t.inputs {
+		for len(in.queue) > 0 && !in.headed {
+			r := in.queue[0]
+			keep := false
+			if !r.Attrs.IsControl() {
+				in.head = topology.Input{
+					Topic: in.logical, Partition: in.partition, Offset: r.Offset,
+					Key: r.Key, Value: r.Value, Timestamp: r.Timestamp.UnixMilli(), Headers: headersOf(r),
+				}
+				timestamp, ok, err := t.graph.Timestamp(in.head, in.partitionTime)
+				if err != nil {
+					return passed, t.failedAt(in, r, err)
+				}
+				in.head.Timestamp, keep = timestamp, ok
+				if !ok {
+					t.thread.log().Warn("record skipped: its timestamp is not valid", "task", t.id.String(), "topic", in.topic,
+						"partition", in.partition, "offset", r.Offset, "timestamp", timestamp)
+					t.count(in)
+				}
+			}
+			if keep {
+				in.headed = true
+				continue
+			}
+			in.pop()
+			t.commitNeeded = true
+			passed++
+		}
+	}
+	return passed, nil
+}
+
+// headersOf converts a record's headers; keys and values are shared.
+func headersOf(r *kgo.Record) []topology.Header {
+	if len(r.Headers) == 0 {
+		return nil
+	}
+	headers := make([]topology.Header, len(r.Headers))
+	for i, h := range r.Headers {
+		headers[i] = topology.Header(h)
+	}
+	return headers
+}
+
+// failedAt names the record that an error came up with. The record has left the queue or blocks it: whatever the cause,
+// the transaction cannot be gone on with.
+func (t *streamTask) failedAt(in *inputPartition, r *kgo.Record, err error) error {
+	return &transactionError{fmt.Sprintf("task %s: %s offset %d", t.id, in.topicPartition, r.Offset), err}
+}
+
+// next chooses the queue whose head has the smallest timestamp, so that inputs are worked off in the order of time; nil if
+// none has records, or if it is worth waiting for the records of another one.
 func (t *streamTask) next() *inputPartition {
 	var chosen *inputPartition
+	lacking := false
 	for _, in := range t.inputs {
-		if len(in.queue) > 0 && (chosen == nil || in.queue[0].Timestamp.Before(chosen.queue[0].Timestamp)) {
+		switch {
+		case len(in.queue) == 0:
+			lacking = true
+		case chosen == nil || in.head.Timestamp < chosen.head.Timestamp:
 			chosen = in
 		}
+	}
+	if chosen == nil || !lacking {
+		t.idleSince = time.Time{}
+		return chosen
+	}
+	if !t.goAhead(time.Now()) {
+		return nil
 	}
 	return chosen
 }
 
+// goAhead decides whether to process although an input has nothing (KIP-695): not while more of it is known to be there; else after
+// the task has been idle for max.task.idle.
+func (t *streamTask) goAhead(now time.Time) bool {
+	limit := t.thread.instance.cfg.MaxTaskIdle
+	if limit < 0 {
+		return true
+	}
+	for _, in := range t.inputs {
+		if len(in.queue) == 0 && in.stable > in.position {
+			return false
+		}
+	}
+	if t.idleSince.IsZero() {
+		t.idleSince = now
+	}
+	return now.Sub(t.idleSince) >= limit
+}
+
 // process works off up to limit queued records and returns how many it took.
 func (t *streamTask) process(limit int) (int, error) {
-	for n := range limit {
+	n := 0
+	for n < limit {
+		passed, err := t.prepare()
+		n += passed
+		if err != nil {
+			return n, err
+		}
 		in := t.next()
 		if in == nil {
 			return n, nil
 		}
-		r := in.queue[0]
-		in.queue[0] = nil
-		in.queue = in.queue[1:]
-		if !r.Attrs.IsControl() {
-			if err := t.processRecord(in, r); err != nil {
-				// The record has left the queue: whatever the cause, the transaction cannot be gone on with.
-				return n, &transactionError{fmt.Sprintf("task %s: %s offset %d", t.id, in.topicPartition, r.Offset), err}
-			}
-		}
-		in.position, in.epoch = r.Offset+1, r.LeaderEpoch
+		head := in.head
+		r := in.pop()
 		t.commitNeeded = true
+		n++
+		in.partitionTime = max(in.partitionTime, head.Timestamp)
+		t.streamTime = max(t.streamTime, head.Timestamp)
+		if err := t.graph.Process(head); err != nil {
+			return n, t.failedAt(in, r, err)
+		}
+		t.count(in)
 	}
-	return limit, nil
+	return n, nil
 }
 
-func (t *streamTask) processRecord(in *inputPartition, r *kgo.Record) error {
-	timestamp := r.Timestamp.UnixMilli()
-	in.partitionTime = max(in.partitionTime, timestamp)
-	t.streamTime = max(t.streamTime, timestamp)
-	var headers []topology.Header
-	if len(r.Headers) > 0 {
-		headers = make([]topology.Header, len(r.Headers))
-		for i, h := range r.Headers {
-			headers[i] = topology.Header(h)
-		}
-	}
-	if err := t.graph.Process(in.logical, r.Key, r.Value, timestamp, headers); err != nil {
-		return err
-	}
+// count counts a record of an input as done with.
+func (t *streamTask) count(in *inputPartition) {
 	t.processed++
 	if in.external {
 		t.uncommittedIn++
+	}
+}
+
+// punctuate calls the punctuators that are due.
+func (t *streamTask) punctuate(now time.Time) error {
+	byStream, err := t.graph.PunctuateStreamTime(t.streamTime)
+	if err == nil {
+		var byClock int
+		byClock, err = t.graph.PunctuateWallClock(now)
+		byStream += byClock
+	}
+	t.commitNeeded = t.commitNeeded || byStream > 0
+	if err != nil {
+		return &transactionError{fmt.Sprintf("task %s: punctuate", t.id), err}
 	}
 	return nil
 }
@@ -219,14 +359,26 @@ func (t *streamTask) offsets(into map[topicPartition]offsetAndMetadata) {
 	}
 }
 
+// flushCaches writes what the record caches hold to stores and changelogs, and passes it on downstream.
+func (t *streamTask) flushCaches() error {
+	if err := t.graph.Flush(); err != nil {
+		return at(PlaceStoreFlush, &transactionError{fmt.Sprintf("task %s", t.id), err})
+	}
+	return nil
+}
+
 // committed applies what the committed transaction wrote: each store takes its buffer and changelog position in one batch.
 func (t *streamTask) committed(at time.Time) error {
-	for _, s := range t.stores {
+	for _, s := range t.manager.stores {
 		if err := s.commit(); err != nil {
 			return fmt.Errorf("task %s: store %s: %w", t.id, s.spec.Name, err)
 		}
 	}
-	t.commitNeeded, t.uncommittedIn = false, 0
+	if err := t.manager.committed(); err != nil {
+		return err
+	}
+	t.countDropped()
+	t.commitNeeded, t.commitRequested, t.uncommittedIn = false, false, 0
 	if t.firstCommit.IsZero() {
 		t.firstCommit = at
 	}
@@ -234,7 +386,15 @@ func (t *streamTask) committed(at time.Time) error {
 	return nil
 }
 
-// revive throws away everything that is not committed and puts the task back to CREATED; its stores stay open, for on
+// countDropped adds what the processors have left out since the last time.
+func (t *streamTask) countDropped() {
+	total := t.graph.Dropped().Total()
+	t.thread.counters.dropped.Add(total - t.dropped)
+	t.metrics.Dropped.Mark(int(total - t.dropped))
+	t.dropped = total
+}
+
+// revive throws away everything that is not committed and puts the task back to CREATED; transactional stores stay open, for on
 // disk they are a committed prefix of their changelogs.
 func (t *streamTask) revive() error {
 	if err := t.suspend(); err != nil {
@@ -245,19 +405,19 @@ func (t *streamTask) revive() error {
 			return err
 		}
 	}
-	for _, s := range t.stores {
-		s.abort()
+	if err := t.manager.abort(); err != nil {
+		return err
 	}
-	t.commitNeeded, t.uncommittedIn = false, 0
-	return t.instantiate()
+	t.manager.attach(t)
+	return nil
 }
 
 // suspend closes the processors and forgets what was fetched.
 func (t *streamTask) suspend() error {
 	for _, in := range t.inputs {
-		in.queue, in.position, in.epoch = nil, -1, -1
+		in.reset()
 	}
-	t.streamTime = -1
+	t.streamTime, t.commitNeeded, t.commitRequested, t.uncommittedIn = -1, false, false, 0
 	if t.graph != nil {
 		if err := t.thread.guard(t.graph.Close); err != nil {
 			// Closing is a clean-up path: it must not raise a new fatal error.
@@ -265,6 +425,8 @@ func (t *streamTask) suspend() error {
 		}
 		t.graph = nil
 	}
+	t.closeCaches()
+	t.manager.active.Store(false)
 	if t.is(TaskSuspended) {
 		return nil
 	}
@@ -277,42 +439,46 @@ func (t *streamTask) close(clean bool) error {
 		return nil
 	}
 	err := t.suspend()
-	t.closeStores(clean)
+	if t.slot.task == t {
+		t.slot.close()
+	}
+	t.manager.close(clean)
+	t.metrics.Close()
+	t.thread.metrics.TaskClosed()
 	if err == nil {
 		err = t.to(TaskClosed)
 	}
+	t.thread.logClosed(t.id, clean)
+	return err
+}
+
+func (t *StreamThread) logClosed(id TaskID, clean bool) {
 	text := "Closed dirty"
 	if clean {
 		text = "Closed clean"
 	}
-	t.thread.log().Info(text, "task", t.id.String())
-	return err
+	t.log().Info(text, "task", id.String())
 }
 
-func (t *streamTask) closeStores(clean bool) {
-	for _, s := range t.stores {
-		if err := s.close(); err != nil {
-			t.thread.log().Warn("closing store failed", "task", t.id.String(), "store", s.spec.Name, "clean", clean, "error", err)
-		}
+// release ends the task as close does, but leaves its stores open for the standby task that it becomes (recycling).
+func (t *streamTask) release() (*stateManager, error) {
+	if err := t.suspend(); err != nil {
+		return nil, err
 	}
-	t.stores = nil
-}
-
-// restored reports whether every store has caught up with its changelog.
-func (t *streamTask) restored() bool {
-	for _, s := range t.stores {
-		if s.restore != nil {
-			return false
-		}
+	if t.slot.task == t {
+		t.slot.close()
 	}
-	return true
+	t.manager.attach(nil)
+	t.metrics.Close()
+	t.thread.metrics.TaskClosed()
+	return t.manager, t.to(TaskClosed)
 }
 
 func (t *streamTask) status() TaskStatus {
 	current, since := t.state.get()
 	s := TaskStatus{
 		ID: t.id.String(), State: string(current), Since: since, Lag: -1, Processed: t.processed,
-		FirstCommit: t.firstCommit, LastCommit: t.lastCommit,
+		FirstCommit: t.firstCommit, LastCommit: t.lastCommit, RestoreRemaining: t.manager.lag(),
 	}
 	if current == TaskRunning {
 		s.Lag = 0
@@ -322,9 +488,6 @@ func (t *streamTask) status() TaskStatus {
 		if current == TaskRunning {
 			s.Lag += in.lag()
 		}
-	}
-	for _, store := range t.stores {
-		s.RestoreRemaining += store.lag()
 	}
 	return s
 }

@@ -34,20 +34,28 @@ func TestInputLag(t *testing.T) {
 }
 
 func TestNextTakesTheSmallestTimestamp(t *testing.T) {
-	a, b, c := &inputPartition{logical: "a"}, &inputPartition{logical: "b"}, &inputPartition{logical: "c"}
-	task := &streamTask{inputs: []*inputPartition{a, b, c}}
+	thread := newTestThread(t, twoStepTopology(t, 0, nil), nil)
+	thread.partitions = map[string]int32{"in": 3, "side": 3}
+	task := newTask(thread, TaskID{0, 2}, &stateManager{thread: thread, id: TaskID{0, 2}}, thread.partitions)
+	if err := task.instantiate(); err != nil {
+		t.Fatal(err)
+	}
+	a, b := task.inputs[0], task.inputs[1]
 	if got := task.next(); got != nil {
 		t.Errorf("got %v from empty queues", got)
 	}
 	task.add(a, recordsAt(0, 10, 30, 5)) // within a partition the offset decides
 	task.add(b, recordsAt(0, 20, 30))
-	want := []string{"a", "b", "a", "a", "b"}
-	for i, name := range want {
-		in := task.next()
-		if in == nil || in.logical != name {
-			t.Fatalf("record %d: got %v, want one of %s", i, in, name)
+	want := []*inputPartition{a, b, a, a, b}
+	for i, wanted := range want {
+		if passed, err := task.prepare(); err != nil || passed != 0 {
+			t.Fatal(passed, err)
 		}
-		in.queue = in.queue[1:]
+		in := task.next()
+		if in != wanted {
+			t.Fatalf("record %d: got %v, want one of %s", i, in, wanted.logical)
+		}
+		in.pop()
 	}
 	if got := task.next(); got != nil {
 		t.Errorf("got %v, want nothing left", got)
@@ -66,7 +74,7 @@ func TestAddSkipsWhatIsProcessed(t *testing.T) {
 
 func TestTaskOffsets(t *testing.T) {
 	thread := newTestThread(t, twoStepTopology(t, 0, nil), nil)
-	task := newTask(thread, TaskID{0, 1}, map[string]int32{"in": 1, "side": 2})
+	task := newTask(thread, TaskID{0, 1}, &stateManager{thread: thread, id: TaskID{0, 1}}, map[string]int32{"in": 1, "side": 2})
 	if len(task.inputs) != 1 || task.inputs[0].topic != "side" || !task.inputs[0].external {
 		t.Fatalf("inputs %+v, want partition 1 of side only", task.inputs)
 	}
@@ -96,7 +104,7 @@ func TestOffsetTopics(t *testing.T) {
 
 func TestGroupIdentity(t *testing.T) {
 	for who, want := range map[groupIdentity]bool{
-		{}: false, {"m", -1}: false, {"", 3}: false, {"m", 0}: true, {"m", 3}: true,
+		{}: false, {member: "m", generation: -1}: false, {generation: 3}: false, {member: "m"}: true, {member: "m", generation: 3}: true,
 	} {
 		if who.valid() != want {
 			t.Errorf("%+v: valid is %v", who, !want)
@@ -106,12 +114,12 @@ func TestGroupIdentity(t *testing.T) {
 
 // TestCommitRefusesWithoutFence: what would not be fenced by member and generation never reaches the broker.
 func TestCommitRefusesWithoutFence(t *testing.T) {
-	p := &streamsProducer{}
+	p := &streamsProducer{guarantee: ExactlyOnceV2, policy: new(Policy)}
 	some := map[topicPartition]offsetAndMetadata{{"in", 0}: {}}
-	if err := p.commit(t.Context(), groupIdentity{"m", -1}, some); !errors.Is(err, errNoGeneration) {
+	if err := p.commit(t.Context(), groupIdentity{member: "m", generation: -1}, some); !errors.Is(err, errNoGeneration) {
 		t.Errorf("got %v, want a refusal", err)
 	}
-	if err := p.commit(t.Context(), groupIdentity{"m", 3}, nil); !errors.Is(err, errNoOffsets) {
+	if err := p.commit(t.Context(), groupIdentity{member: "m", generation: 3}, nil); !errors.Is(err, errNoOffsets) {
 		t.Errorf("got %v, want a refusal", err)
 	}
 }
@@ -153,7 +161,7 @@ func TestRewritePassBookkeeping(t *testing.T) {
 // TestAbortForgetsRewrite: what a pass has sent in an aborted transaction is not in the changelog, so the pass must not count.
 func TestAbortForgetsRewrite(t *testing.T) {
 	thread := newTestThread(t, twoStepTopology(t, 0, nil), nil)
-	s := newTestTask(t, thread).stores[0]
+	s := newTestTask(t, thread).manager.stores[0]
 	s.rewrite = rewritePass{running: true, begin: 100, previous: 50, finished: true, trim: 50}
 	s.acks = newAcknowledgements(new(streamsProducer))
 	s.abort()
@@ -166,7 +174,7 @@ func TestAbortForgetsRewrite(t *testing.T) {
 // the same with the next commit.
 func TestRewritePassWithoutRecordsEnds(t *testing.T) {
 	thread := newTestThread(t, twoStepTopology(t, 0, nil), nil)
-	s := newTestTask(t, thread).stores[0]
+	s := openTestTask(t, thread).manager.stores[0]
 	if err := errors.Join(s.store.Put([]byte("k"), []byte("v"), 1), s.store.Commit(100)); err != nil {
 		t.Fatal(err)
 	}
@@ -190,7 +198,7 @@ func TestRewriteWaitsForItsTime(t *testing.T) {
 	thread := newTestThread(t, twoStepTopology(t, 0, nil), nil)
 	task := newTestTask(t, thread)
 	now := time.Now()
-	for _, s := range task.stores {
+	for _, s := range task.manager.stores {
 		for _, at := range []time.Time{now, now.Add(59 * time.Second)} {
 			if err := s.rewriteSome(at, time.Minute); err != nil {
 				t.Fatal(err)
@@ -200,14 +208,14 @@ func TestRewriteWaitsForItsTime(t *testing.T) {
 			}
 		}
 	}
-	if !task.stores[1].rewrite.due.IsZero() {
+	if !task.manager.stores[1].rewrite.due.IsZero() {
 		t.Error("a store without a changelog has a rewrite pass")
 	}
 }
 
 func TestAcknowledgementsBelongToOneProducer(t *testing.T) {
 	thread := newTestThread(t, twoStepTopology(t, 0, nil), nil)
-	s := newTestTask(t, thread).stores[0]
+	s := newTestTask(t, thread).manager.stores[0]
 	old := newAcknowledgements(new(streamsProducer))
 	s.acks = old
 	old.promise(&kgo.Record{Offset: 41}, nil)
@@ -252,7 +260,7 @@ func TestProducerKeepsTheFirstSendError(t *testing.T) {
 // may have forwarded it, and the record waits in the producer while the store goes on.
 func TestStoreGetStaysValid(t *testing.T) {
 	thread := newTestThread(t, twoStepTopology(t, 0, nil), nil)
-	s := newTestTask(t, thread).stores[1] // has no changelog, so needs no producer
+	s := newTestTask(t, thread).manager.stores[1] // has no changelog, so needs no producer
 	key := []byte("k")
 	if err := s.Put(key, []byte("first"), 1); err != nil {
 		t.Fatal(err)
@@ -272,8 +280,8 @@ func TestStoreGetStaysValid(t *testing.T) {
 // TestUnloggedStoreCommits: a store without a changelog takes part in transactions like any other.
 func TestUnloggedStoreCommits(t *testing.T) {
 	thread := newTestThread(t, twoStepTopology(t, 0, nil), nil)
-	task := newTestTask(t, thread)
-	s := task.stores[1]
+	task := openTestTask(t, thread)
+	s := task.manager.stores[1]
 	if err := s.Put([]byte("k"), []byte("v"), 1); err != nil {
 		t.Fatal(err)
 	}
@@ -292,22 +300,17 @@ func TestUnloggedStoreCommits(t *testing.T) {
 // TestReviveDropsUncommitted: a task that starts over has nothing left of the open transaction.
 func TestReviveDropsUncommitted(t *testing.T) {
 	thread := newTestThread(t, twoStepTopology(t, 0, nil), nil)
-	task := newTestTask(t, thread)
-	s, in := task.stores[0], task.inputs[0]
+	task := openTestTask(t, thread)
+	s, in := task.manager.stores[0], task.inputs[0]
 	if err := s.store.Put([]byte("k"), []byte("v"), 1); err != nil {
 		t.Fatal(err)
 	}
 	task.add(in, recordsAt(0, 77))
 	in.position, in.epoch, task.commitNeeded, task.uncommittedIn, task.streamTime = 5, 2, true, 9, 77
-	for _, next := range []TaskState{TaskRestoring, TaskRunning} {
-		if err := task.to(next); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := thread.reviveTask(task); err != nil {
+	if err := thread.abandonSlot(thread.slot, kerr.ProducerFenced, "fenced"); err != nil {
 		t.Fatal(err)
 	}
-	if !task.is(TaskCreated) || task.graph == nil || s.store.Dirty() != 0 {
+	if !task.is(TaskCreated) || task.graph != nil || s.store.Dirty() != 0 {
 		t.Errorf("graph %v, %d dirty entries", task.graph, s.store.Dirty())
 	}
 	if len(in.queue) != 0 || in.position != -1 || in.epoch != -1 || task.commitNeeded || task.uncommittedIn != 0 {
@@ -322,7 +325,7 @@ func TestReviveDropsUncommitted(t *testing.T) {
 // open them again.
 func TestCloseSurvivesPanickingProcessor(t *testing.T) {
 	thread := newTestThread(t, twoStepTopology(t, 0, func() error { panic("boom") }), nil)
-	task := newTestTask(t, thread)
+	task := openTestTask(t, thread)
 	if err := thread.guard(func() error { return thread.closeTasks(false) }); err != nil {
 		t.Errorf("closing: %v", err)
 	}

@@ -13,13 +13,15 @@ import (
 )
 
 // taskStore is a store as a task's processors see it: each write goes to the transaction buffer of the local store and,
-// as a record, to the changelog. It belongs to its thread's goroutine; only acknowledgements come from the client's.
+// as a record, to the changelog. It belongs to the owner of its state manager; only acknowledgements come from the client's
+// goroutine.
 type taskStore struct {
-	task      *streamTask
+	manager   *stateManager
+	task      *streamTask // the active task that writes; nil while there is none
 	spec      topology.StoreSpec
-	store     *state.Store
+	store     state.KeyValue
 	changelog topicPartition
-	restore   *restoration // nil once the store has caught up
+	restore   atomic.Pointer[restoration] // while the changelog is read into the store
 	rewrite   rewritePass
 
 	acks *acknowledgements // of the open transaction; nil before the first write
@@ -45,10 +47,10 @@ func newAcknowledgements(p *streamsProducer) *acknowledgements {
 	return a
 }
 
-func newTaskStore(t *streamTask, spec topology.StoreSpec, store *state.Store) *taskStore {
+func newTaskStore(m *stateManager, spec topology.StoreSpec, store state.KeyValue) *taskStore {
 	return &taskStore{
-		task: t, spec: spec, store: store,
-		changelog: topicPartition{changelogTopic(t.thread.instance.cfg.ApplicationID, spec.Name), t.id.Partition},
+		manager: m, spec: spec, store: store,
+		changelog: topicPartition{changelogTopic(m.thread.instance.cfg.ApplicationID, spec.Name), m.id.Partition},
 	}
 }
 
@@ -77,12 +79,20 @@ func (s *taskStore) Put(key, value []byte, timestamp int64) error {
 	return s.log(key, value, timestamp)
 }
 
+// Scan implements topology.BytesStore.
+func (s *taskStore) Scan(
+	after []byte, limit int, fn func(key, value []byte, timestamp int64) error,
+) (next []byte, done bool, err error) {
+	return s.store.Scan(after, limit, fn)
+}
+
 // log writes one changelog record: key and raw value, with the value's timestamp as the record's (Kafka Streams' format).
 func (s *taskStore) log(key, value []byte, timestamp int64) error {
-	producer := s.task.thread.producer
+	producer := s.task.slot.producer
 	if s.acks == nil || s.acks.producer != producer {
 		s.acks = newAcknowledgements(producer)
 	}
+	s.task.commitNeeded = true
 	return producer.send(&kgo.Record{
 		Topic: s.changelog.topic, Partition: s.changelog.partition,
 		Key: key, Value: value, Timestamp: time.UnixMilli(timestamp),
@@ -109,28 +119,25 @@ func (s *taskStore) abort() {
 	s.store.Abort()
 	s.acks = nil
 	s.rewrite = rewritePass{}
-	s.restore = nil
-}
-
-func (s *taskStore) close() error {
-	s.restore = nil
-	return s.store.Close()
 }
 
 func (s *taskStore) lag() int64 {
-	if s.restore == nil {
-		return 0
+	if r := s.restore.Load(); r != nil {
+		return r.remaining()
 	}
-	return s.restore.remaining()
+	return 0
 }
 
-func (s *taskStore) status() StoreStatus {
-	stats := s.store.Stats()
+func (s *taskStore) status(standby bool) StoreStatus {
+	stats, m := s.store.Stats(), s.manager
 	status := StoreStatus{
-		Name: s.spec.Name, Task: s.task.id.String(), Thread: s.task.thread.name, Instance: s.task.thread.instance.cfg.ClientID,
-		State: "OPEN", Entries: stats.Entries, Bytes: stats.Bytes, Position: s.store.Position(), Lag: s.lag(), Registered: true,
+		Name: s.spec.Name, Task: m.id.String(), Thread: m.thread.name, Instance: m.thread.instance.cfg.ClientID,
+		State: "OPEN", Entries: stats.Entries, Bytes: stats.Bytes, Position: stats.Position, Lag: s.lag(), Registered: true, Standby: standby,
 	}
-	if s.restore != nil {
+	switch {
+	case standby:
+		status.State = "STANDBY"
+	case status.Lag > 0:
 		status.State = "RESTORING"
 	}
 	return status

@@ -1,18 +1,16 @@
 package runtime
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
-	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"eostop/runtime/journal"
+	"eostop/runtime/metrics"
 	"eostop/runtime/state"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -24,63 +22,51 @@ type taskInput struct {
 	input *inputPartition
 }
 
-// counters are written by the thread's goroutine and read by anyone.
-type counters struct {
-	processed, processedInputs, committed, aborted, fenced, unknown, migrated, corrupted, restored, wiped, rebuilt atomic.Uint64
-}
-
-// inherit takes over what a replaced thread has counted, so that totals never shrink.
-func (c *counters) inherit(from *counters) {
-	mine := []*atomic.Uint64{&c.processed, &c.processedInputs, &c.committed, &c.aborted, &c.fenced, &c.unknown, &c.migrated, &c.corrupted, &c.restored, &c.wiped, &c.rebuilt}
-	theirs := []*atomic.Uint64{&from.processed, &from.processedInputs, &from.committed, &from.aborted, &from.fenced, &from.unknown, &from.migrated, &from.corrupted, &from.restored, &from.wiped, &from.rebuilt}
-	for i := range mine {
-		mine[i].Store(theirs[i].Load())
-	}
-}
-
 // StreamThread runs tasks. One goroutine, the one that runs run, owns everything in it but what is marked otherwise:
 // others read what it publishes, and the group client's callbacks hand their news over and wait (see rebalance.go).
 type StreamThread struct {
 	name     string
 	index    int
 	instance *Instance
-	began    time.Time // when run began
+	began    time.Time    // when run began
+	replaced *ThreadDeath // the thread that it replaces; nil if none, or once this one has run
 	state    *stateMachine[ThreadState]
 	monitor  connectionMonitor
 	counters counters
+	metrics  *metrics.Thread
 
 	ctx  context.Context // ends when the thread must stop at once
 	done chan struct{}   // closed when the thread is DEAD
 	stop atomic.Bool     // set: finish the loop and shut down clean
 
 	requests chan func() // to be run by the thread's goroutine between two rounds
+	waker    waker       // ends the current poll
 
 	member   *membership
-	data     *kgo.Client // inputs and changelogs; assigned by hand, so that each position is one that the broker has told us
-	producer *streamsProducer
-	leftOpen bool // a discarded producer may have left a transaction open
+	consumer *kgo.Client // inputs; assigned by hand, so that each position is one that the broker has told us
+	updater  *stateUpdater
+	cache    *state.ThreadCache
+	slot     *producerSlot // of the thread's one producer; nil under exactly_once, where each task has its own
 
 	identity       groupIdentity
 	rebalancing    bool // between the end of a group session and the next assignment
 	rebalanceSince time.Time
-	wanted         []TaskID // the assignment; tasks follows it
+	unconfirmed    bool     // under exactly_once: a task was given up, and is opened again only with the next assignment
+	wanted         []TaskID // the active tasks of the assignment; tasks follows it
+	wantedStandbys []TaskID
+	perTask        bool // members with a producer for each task are, or were, in the group
 	tasks          map[TaskID]*streamTask
+	standbys       map[TaskID]*standbyTask
 	inputs         map[topicPartition]taskInput
-	restoring      map[topicPartition]*taskStore
 	partitions     map[string]int32 // partition counts of the source topics, from the last assignment
 
-	producing       producing
 	lastCommit      time.Time // last attempt
 	lastCommitted   time.Time // last success
 	migrationsInRow int
-	retryAt         time.Time // before which nothing that failed is tried again
-	retries         int
+	retry           backoff // of what failed in the thread's own steps
 	purge           purge
 	lastCause       string
 	lastError       string
-
-	wakeMu sync.Mutex
-	wake   context.CancelFunc // ends the current poll; nil while not polling
 
 	published   atomic.Pointer[ThreadStatus]
 	publishedAt time.Time
@@ -90,9 +76,13 @@ func newThread(ctx context.Context, inst *Instance, index int) *StreamThread {
 	t := &StreamThread{
 		name: fmt.Sprintf("%s-StreamThread-%d", inst.cfg.ClientID, index), index: index, instance: inst,
 		ctx: ctx, done: make(chan struct{}), requests: make(chan func()),
-		tasks: map[TaskID]*streamTask{}, inputs: map[topicPartition]taskInput{}, restoring: map[topicPartition]*taskStore{},
+		cache: state.NewThreadCache(inst.cfg.RecordCache/int64(max(1, inst.cfg.StreamThreads)), state.LastWritten),
+		tasks: map[TaskID]*streamTask{}, standbys: map[TaskID]*standbyTask{}, inputs: map[topicPartition]taskInput{},
 	}
-	t.producing = producing{thread: t, status: ProducerStatus{Thread: t.name, TransactionalID: inst.transactionalID(index), ProducerID: -1, Epoch: -1, Phase: "NONE"}}
+	if inst.cfg.Guarantee != ExactlyOnce {
+		t.slot = newSlot(t, inst.transactionalID(index))
+	}
+	t.metrics = inst.env.Metrics.Thread(t.name)
 	t.state = newStateMachine("stream-thread ["+t.name+"]", ThreadCreated, threadTransitions, t.stateChanged)
 	t.publish()
 	return t
@@ -111,6 +101,7 @@ func (t *StreamThread) stateChanged(from, to ThreadState) {
 		Kind: journal.KindThreadState, Level: journal.Info, From: string(from), To: string(to),
 		Text: fmt.Sprintf("stream-thread [%s] State transition from %s to %s", t.name, from, to),
 	})
+	t.metrics.SetState(string(to))
 	t.instance.threadChanged(to)
 }
 
@@ -128,6 +119,7 @@ func (t *StreamThread) in(s ThreadState) bool {
 // run is the thread's life. It returns the error the thread died of, nil after a clean shutdown.
 func (t *StreamThread) run() error {
 	defer close(t.done)
+	defer t.metrics.Close()
 	t.began = time.Now()
 	err := t.guard(func() error {
 		if err := t.start(); err != nil {
@@ -159,17 +151,15 @@ func (t *StreamThread) start() error {
 	if err := t.setState(ThreadStarting); err != nil {
 		return err
 	}
-	data, err := kgo.NewClient(t.instance.dataOptions(t)...)
-	if err != nil {
+	var err error
+	if t.consumer, err = kgo.NewClient(t.instance.fetchOptions(t, inputConsumer)...); err != nil {
 		return fmt.Errorf("consumer: %w", err)
 	}
-	t.data = data
-	member, err := joinGroup(t)
-	if err != nil {
+	if t.updater, err = newUpdater(t); err != nil {
 		return err
 	}
-	t.member = member
-	return nil
+	t.member, err = joinGroup(t)
+	return err
 }
 
 // runOnce is one round of the loop: news of the group, then what is needed before records can be processed, then the
@@ -180,8 +170,14 @@ func (t *StreamThread) runOnce() error {
 		return err
 	}
 	t.serveRequests()
+	if !t.rebalancing {
+		t.member.maybeProbe(time.Now())
+	}
 	if t.instance.env.OnLoop != nil {
 		t.instance.env.OnLoop(t.name)
+	}
+	if err := t.member.checkTopics(ctx); err != nil {
+		return err
 	}
 	if err := t.prepare(ctx); err != nil {
 		return err
@@ -195,6 +191,9 @@ func (t *StreamThread) runOnce() error {
 	if err := t.maybeCommit(ctx); err != nil {
 		return err
 	}
+	if err := t.cache.Trim(); err != nil { // after it was made smaller
+		return &transactionError{"trim the record cache", err}
+	}
 	t.maybePurge(ctx)
 	if time.Since(t.publishedAt) >= t.instance.cfg.PollInterval {
 		t.publish()
@@ -202,138 +201,91 @@ func (t *StreamThread) runOnce() error {
 	return nil
 }
 
-// prepare brings created tasks to RUNNING, step by step: a producer, restored stores, committed offsets. Tasks that run
-// already go on meanwhile.
-func (t *StreamThread) prepare(ctx context.Context) error {
-	if (len(t.wanted) == 0 && !t.leftOpen) || time.Now().Before(t.retryAt) {
-		return t.maybeRunning()
-	}
-	// Also a thread without tasks initialises its producer when it has left a transaction open: that ends it, and others may
-	// be waiting for it.
-	if t.producer == nil {
-		if err := t.openProducer(ctx); err != nil {
-			return err
-		}
-	}
-	var inUse error // another thread has not closed the store yet; other tasks need not wait for it
-	for _, id := range t.wanted {
-		if t.tasks[id] == nil {
-			err := t.addTask(id)
-			if err != nil && !errors.Is(err, state.ErrInUse) {
-				return err
-			}
-			inUse = cmp.Or(inUse, err)
-		}
-	}
-	var created []*streamTask
-	for _, task := range t.tasks {
-		if task.is(TaskCreated) {
-			created = append(created, task)
-		}
-	}
-	if len(created) > 0 {
-		slices.SortFunc(created, func(a, b *streamTask) int { return compareTaskIDs(a.id, b.id) })
-		if err := t.beginRestore(ctx, created); err != nil {
-			return err
-		}
-	}
-	if err := t.completeRestore(ctx); err != nil {
-		return err
-	}
-	if inUse != nil {
-		return inUse
-	}
-	t.retries = 0
-	return t.maybeRunning()
-}
-
-// maybeRunning ends PARTITIONS_ASSIGNED once every task runs; a thread without tasks runs, too.
-func (t *StreamThread) maybeRunning() error {
-	if !t.in(ThreadPartitionsAssigned) || t.rebalancing || len(t.tasks) < len(t.wanted) {
+// poll takes fetched records and hands them to their tasks.
+func (t *StreamThread) poll(ctx context.Context) error {
+	ctx = t.waker.begin(ctx, t.pollTime())
+	defer t.waker.end()
+	if t.member.waiting() || t.updater.pending() {
 		return nil
 	}
-	for _, task := range t.tasks {
-		if !task.is(TaskRunning) {
-			return nil
-		}
-	}
-	return t.setState(ThreadRunning)
-}
-
-// openProducer initialises the thread's transactional producer. Whatever an older one left open is aborted or completed by
-// it; so it comes before restoring and before the committed offsets are read.
-func (t *StreamThread) openProducer(ctx context.Context) error {
-	t.producing.phase("INITIALIZING")
-	t.publish()
-	ctx, cancel := context.WithTimeout(ctx, t.instance.cfg.RequestTimeout)
-	defer cancel()
-	producer, err := openProducer(ctx, t.instance.cfg.TransactionTimeout, t.instance.producerOptions(t)...)
-	if err != nil {
-		return &retryError{"open producer", err}
-	}
-	t.producer, t.leftOpen = producer, false
-	t.producing.opened(producer)
-	return nil
-}
-
-// poll takes fetched records and hands them to tasks and restoring stores.
-func (t *StreamThread) poll(ctx context.Context) error {
-	wait := t.instance.cfg.PollInterval
-	if t.producer != nil && !t.rebalancing {
-		// Not below a millisecond: a poll whose time is over already would return nothing.
-		wait = min(wait, max(time.Millisecond, t.instance.cfg.CommitInterval-time.Since(t.lastCommit)))
-	}
-	ctx, cancel := context.WithTimeout(ctx, wait)
-	defer cancel()
-	t.setWake(cancel)
-	defer t.setWake(nil)
-	if t.member.waiting() {
-		cancel()
-	}
-	if t.paused() && len(t.restoring) == 0 {
+	if t.held() || t.instance.paused.Load() {
 		<-ctx.Done() // what is fetched now could only pile up
 		return nil
 	}
-	limit := t.instance.cfg.MaxPollRecords
-	if len(t.restoring) > 0 {
-		limit = 0 // all there is: the next fetch is sent only when this one has been taken
-	}
-	fetches := t.data.PollRecords(ctx, limit)
+	begin := time.Now()
+	fetches := t.consumer.PollRecords(ctx, t.instance.cfg.MaxPollRecords)
+	t.metrics.Polled(fetches.NumRecords(), time.Since(begin))
 	var errs []error
 	fetches.EachError(func(topic string, partition int32, err error) {
 		errs = append(errs, t.fetchFailed(topicPartition{topic, partition}, err))
 	})
 	fetches.EachPartition(func(f kgo.FetchTopicPartition) {
-		tp := topicPartition{f.Topic, f.Partition}
-		if in, ok := t.inputs[tp]; ok {
-			in.input.highWatermark = f.HighWatermark
+		if in, ok := t.inputs[topicPartition{f.Topic, f.Partition}]; ok {
+			in.input.highWatermark, in.input.stable = f.HighWatermark, f.HighWatermark
+			if t.instance.cfg.Guarantee.Transactional() && f.LastStableOffset >= 0 {
+				in.input.stable = f.LastStableOffset
+			}
 			in.task.add(in.input, f.Records)
-		} else if s := t.restoring[tp]; s != nil && len(f.Records) > 0 {
-			errs = append(errs, t.restoreRecords(s, f.Records))
 		}
 	})
+	t.limitBuffers()
 	return errors.Join(errs...)
 }
 
-func (t *StreamThread) setWake(cancel context.CancelFunc) {
-	t.wakeMu.Lock()
-	t.wake = cancel
-	t.wakeMu.Unlock()
+// pollTime is how long a poll may wait: until a commit or a punctuator is due. It is never less than a millisecond: a poll
+// whose time is over already would return nothing.
+func (t *StreamThread) pollTime() time.Duration {
+	wait := t.instance.cfg.PollInterval
+	if !t.rebalancing && len(t.tasks) > 0 {
+		wait = min(wait, t.instance.cfg.CommitInterval-time.Since(t.lastCommit))
+	}
+	for _, task := range t.tasks {
+		if task.graph != nil {
+			if at, ok := task.graph.NextWallClock(); ok {
+				wait = min(wait, time.Until(at))
+			}
+		}
+	}
+	return max(time.Millisecond, wait)
 }
 
 // interrupt ends the current poll. Any goroutine may call it.
-func (t *StreamThread) interrupt() {
-	t.wakeMu.Lock()
-	defer t.wakeMu.Unlock()
-	if t.wake != nil {
-		t.wake()
+func (t *StreamThread) interrupt() { t.waker.wake() }
+
+// held reports whether a rebalance, during which nothing can be committed, has lasted so long that an open transaction is
+// half as old as the broker allows.
+func (t *StreamThread) held() bool {
+	if !t.rebalancing {
+		return false
 	}
+	for _, slot := range t.slots() {
+		if slot.transactionOpen() && time.Since(slot.producer.since) > t.instance.cfg.TransactionTimeout/2 {
+			return true
+		}
+	}
+	return false
 }
 
-// paused reports whether a rebalance, during which nothing can be committed, has lasted so long that the open transaction is
-// half as old as the broker allows.
-func (t *StreamThread) paused() bool {
-	return t.rebalancing && t.producer.inTransactionNow() && time.Since(t.producer.since) > t.instance.cfg.TransactionTimeout/2
+// limitBuffers stops fetching for partitions whose tasks are behind by more than the buffer limit, and goes on for those that
+// have caught up (buffered.records.per.partition).
+func (t *StreamThread) limitBuffers() {
+	pause, resume := map[string][]int32{}, map[string][]int32{}
+	for tp, in := range t.inputs {
+		switch full := len(in.input.queue) > t.instance.cfg.BufferedRecords; {
+		case full && !in.input.paused:
+			pause[tp.topic] = append(pause[tp.topic], tp.partition)
+			in.input.paused = true
+		case !full && in.input.paused:
+			resume[tp.topic] = append(resume[tp.topic], tp.partition)
+			in.input.paused = false
+		}
+	}
+	if len(pause) > 0 {
+		t.consumer.PauseFetchPartitions(pause)
+	}
+	if len(resume) > 0 {
+		t.consumer.ResumeFetchPartitions(resume)
+	}
 }
 
 // process works off what was fetched, a batch of each task in turn. During a long rebalance, when nothing can be committed,
@@ -341,23 +293,18 @@ func (t *StreamThread) paused() bool {
 func (t *StreamThread) process(ctx context.Context) error {
 	const batch = 100
 	for {
-		if t.paused() {
+		if t.held() || t.instance.paused.Load() {
 			return nil
 		}
 		processed := 0
 		for _, task := range t.tasks {
-			if !task.is(TaskRunning) {
+			if !task.is(TaskRunning) || task.slot.producer == nil {
 				continue
 			}
-			before := task.processed
-			n, err := task.process(batch)
+			n, err := t.processTask(task, batch)
 			processed += n // control records, too
-			t.counters.processed.Add(uint64(task.processed - before))
 			if err != nil {
-				return err
-			}
-			if err := t.rewriteSome(task); err != nil {
-				return err
+				return &slotError{task.slot, err}
 			}
 		}
 		if processed == 0 {
@@ -366,8 +313,44 @@ func (t *StreamThread) process(ctx context.Context) error {
 		if err := t.maybeCommit(ctx); err != nil {
 			return err
 		}
-		if t.member.waiting() {
+		if t.member.waiting() || t.updater.pending() {
 			return nil
 		}
 	}
+}
+
+func (t *StreamThread) processTask(task *streamTask, batch int) (int, error) {
+	before, begin := task.processed, time.Now()
+	n, err := task.process(batch)
+	if done := int(task.processed - before); done > 0 {
+		took := time.Since(begin)
+		t.counters.processed.Add(uint64(done))
+		t.metrics.Processed(done, took)
+		task.metrics.Processed(done, took)
+	}
+	if err != nil {
+		return n, err
+	}
+	if err := task.punctuate(time.Now()); err != nil {
+		return n, err
+	}
+	return n, t.rewriteSome(task)
+}
+
+// fetchFailed handles the error of one partition of a fetch.
+func (t *StreamThread) fetchFailed(tp topicPartition, err error) error {
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || errors.Is(err, kgo.ErrClientClosed) {
+		return nil
+	}
+	in, input := t.inputs[tp]
+	if !input && tp.topic != "" && tp.partition >= 0 {
+		return nil // of a partition that is not read any more: the client reports what it had at hand
+	}
+	// An input that is out of range is not lost yet: a member that was cut off may still hold a position that the next owner
+	// of the task has left behind and purged. Starting over from the committed offsets tells.
+	err = fmt.Errorf("fetch %s: %w", tp, err)
+	if input {
+		return &slotError{in.task.slot, err}
+	}
+	return err
 }

@@ -154,7 +154,7 @@ func TestHistory(t *testing.T) {
 	begin := time.Date(2026, 11, 3, 14, 0, 0, 0, time.UTC)
 	at := func(ms int, processed int64, counter uint64) {
 		s := &soak.Snapshot{Seq: uint64(ms) + 1, At: begin.Add(time.Duration(ms) * time.Millisecond), Processed: processed}
-		s.Instances = []soak.Instance{{InstanceStatus: runtime.InstanceStatus{Name: "i1", Threads: []runtime.ThreadStatus{{Name: "a", Processed: counter}}}}}
+		s.Instances = []soak.Instance{{InstanceStatus: runtime.InstanceStatus{Name: "i1", Threads: []runtime.ThreadStatus{{Name: "a", Counters: runtime.Counters{Processed: counter}}}}}}
 		h.add(s)
 	}
 	for ms := 0; ms <= 10000; ms += 130 {
@@ -280,14 +280,14 @@ func TestSummaryOfASimulation(t *testing.T) {
 }
 
 func TestSimulationProgress(t *testing.T) {
-	clock := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	p := pace{now: func() time.Time { return clock }}
+	wall := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	p := pace{now: func() time.Time { return wall }}
 	s := &soak.Snapshot{Phase: soak.PhaseStarting, Duration: 24 * time.Hour, ThreadsTotal: 9, ThreadsAlive: 9, Waiting: "8 of 9 threads are RUNNING"}
 	if got, want := p.text(s, false), "00:00:00 of 24:00:00  starting  threads 9/9  0 cuts  waiting: 8 of 9 threads are RUNNING"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	s = &soak.Snapshot{Phase: soak.PhaseRunning, Duration: 24 * time.Hour, Elapsed: 6 * time.Hour, ThreadsTotal: 9, ThreadsAlive: 9, Cuts: make([]soak.Cut, 6), Verify: verify.Status{Verdict: verify.Clean}}
-	clock = clock.Add(time.Minute)
+	wall = wall.Add(time.Minute)
 	if got, want := p.text(s, true), "[=====>              ] 25% 06:00:00 of 24:00:00  3m 00s left  360x  clean  threads 9/9  6 cuts"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}

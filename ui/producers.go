@@ -9,7 +9,7 @@ import (
 	"eostop/runtime"
 )
 
-// producerRow is the producer of a thread.
+// producerRow is a producer of a thread, which has one, or one for each task.
 type producerRow struct {
 	thread   *runtime.ThreadStatus
 	producer *runtime.ProducerStatus
@@ -21,10 +21,14 @@ func newProducers() *table[producerRow] {
 		name: "producers", sort: -1,
 		empty: "no transactional producer yet",
 		rows: func(v *view, into []row) []row {
-			v.eachThread(func(t *runtime.ThreadStatus) { into = append(into, row{t, &t.Producer}) })
+			v.eachThread(func(t *runtime.ThreadStatus) {
+				for i := range t.Producers {
+					into = append(into, row{t, &t.Producers[i]})
+				}
+			})
 			return into
 		},
-		id:     func(r *row) string { return r.thread.Name },
+		id:     func(r *row) string { return r.thread.Name + " " + r.producer.TransactionalID },
 		owner:  func(r *row) string { return r.thread.Instance },
 		detail: explainProducer,
 		columns: []column[row]{

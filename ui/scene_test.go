@@ -85,15 +85,15 @@ func sceneThread(s *soak.Snapshot, i, k int, at time.Duration) runtime.ThreadSta
 	t := runtime.ThreadStatus{
 		Name: fmt.Sprintf("i%d-StreamThread-%d", i, k), Instance: fmt.Sprint("i", i), Index: k, State: "RUNNING", Since: ago(39 * time.Second), Connected: true,
 		MemberID: fmt.Sprintf("i%d-StreamThread-%d-consumer-7d1c", i, k), Generation: 17, Leader: n == 0,
-		Processed: uint64(float64(2200+13*n) * at.Seconds()), Committed: uint64(10 * at.Seconds()), Aborted: 1, Fenced: 0, RestoredRecords: 3541,
+		Counters:   runtime.Counters{Processed: uint64(float64(2200+13*n) * at.Seconds()), Committed: uint64(10 * at.Seconds()), Aborted: 1, Fenced: 0, RestoredRecords: 3541},
 		LastCommit: ago(time.Duration(40+n*7) * time.Millisecond),
-		Producer: runtime.ProducerStatus{
+		Producers: []runtime.ProducerStatus{{
 			TransactionalID: fmt.Sprintf("%s-%s-%d", sceneApp, processID, k), ProducerID: int64(4000 + n), Epoch: int16(10 * at.Seconds()), Phase: "IN_TRANSACTION",
 			PhaseSince: ago(35 * time.Millisecond), TransactionSince: ago(35 * time.Millisecond), Commits: uint64(10 * at.Seconds()),
 			Epochs: []runtime.EpochChange{{At: ago(151 * time.Second), ProducerID: int64(4000 + n), Epoch: 0, Cause: "start"}, {At: ago(50 * time.Millisecond), ProducerID: int64(4000 + n), Epoch: 3, Cause: "commit"}},
-		},
+		}},
 	}
-	t.Producer.Thread = t.Name
+	t.Producers[0].Thread = t.Name
 	state := "RUNNING"
 	switch {
 	case i == 2:
@@ -101,14 +101,14 @@ func sceneThread(s *soak.Snapshot, i, k int, at time.Duration) runtime.ThreadSta
 		t.TransactionDeadline = now.Add(-2100 * time.Millisecond)
 		t.SessionDeadline = now.Add(-2300 * time.Millisecond)
 		t.LastCommit, t.Processed = s.Cuts[1].Start, uint64(float64(2200+13*n)*(sceneEnd-12300*time.Millisecond).Seconds())
-		t.Producer.TransactionSince, t.Producer.PhaseSince, t.Producer.Phase = ago(12100*time.Millisecond), ago(11*time.Second), "COMMITTING"
+		t.Producers[0].TransactionSince, t.Producers[0].PhaseSince, t.Producers[0].Phase = ago(12100*time.Millisecond), ago(11*time.Second), "COMMITTING"
 	case i == 3 && k == 2:
 		t.State, t.Rebalancing, state = "PARTITIONS_ASSIGNED", true, "RESTORING"
-		t.Producer.Phase, t.Producer.TransactionSince = "READY", time.Time{}
+		t.Producers[0].Phase, t.Producers[0].TransactionSince = "READY", time.Time{}
 	case i == 3 && k == 3:
 		t.State, t.LastCause = "PARTITIONS_ASSIGNED", "fenced"
-		t.Producer.Phase, t.Producer.Fences, t.Producer.Aborts, t.Producer.TransactionSince = "INITIALIZING", 1, 2, time.Time{}
-		t.Producer.Epochs = append(t.Producer.Epochs, runtime.EpochChange{At: ago(3200 * time.Millisecond), ProducerID: 4008, Epoch: 41, Cause: "fenced"})
+		t.Producers[0].Phase, t.Producers[0].Fences, t.Producers[0].Aborts, t.Producers[0].TransactionSince = "INITIALIZING", 1, 2, time.Time{}
+		t.Producers[0].Epochs = append(t.Producers[0].Epochs, runtime.EpochChange{At: ago(3200 * time.Millisecond), ProducerID: 4008, Epoch: 41, Cause: "fenced"})
 	}
 	for sub := range 4 {
 		task := runtime.TaskStatus{ID: fmt.Sprintf("%d_%d", sub, n), State: "RUNNING", Since: ago(39 * time.Second), Lag: int64(41 * (n + 1)), Processed: int64(9000 * (n + 1)), FirstCommit: ago(38 * time.Second), LastCommit: t.LastCommit}

@@ -3,6 +3,8 @@ package soak
 import (
 	"fmt"
 	"time"
+
+	"eostop/runtime"
 )
 
 // Config is everything that can be set for a run. Its YAML keys are the names in the tags, joined by dots; config.yaml
@@ -59,6 +61,16 @@ type RuntimeSettings struct {
 	StoreMemtable            Size          `yaml:"store_memtable"`             // of each store
 	ChangelogRewriteInterval time.Duration `yaml:"changelog_rewrite_interval"` // embedded broker only; 0 = never
 	RepartitionPurgeInterval time.Duration `yaml:"repartition_purge_interval"` // 0 = never
+	RecordCache              Size          `yaml:"record_cache"`               // of each instance; 0 = off
+	StateCleanupDelay        time.Duration `yaml:"state_cleanup_delay"`        // 0 = never
+	StandbyReplicas          int           `yaml:"standby_replicas"`
+	AcceptableRecoveryLag    Lag           `yaml:"acceptable_recovery_lag"`
+	MaxWarmupReplicas        int           `yaml:"max_warmup_replicas"`
+	ProbingRebalanceInterval time.Duration `yaml:"probing_rebalance_interval"`
+	TaskTimeout              time.Duration `yaml:"task_timeout"`
+	MaxTaskIdle              time.Duration `yaml:"max_task_idle"` // negative = never wait
+	BufferedRecords          int           `yaml:"buffered_records"`
+	StaticMembership         bool          `yaml:"static_membership"`
 	RecordingLevel           string        `yaml:"recording_level"`
 	ActiveFencing            bool          `yaml:"active_fencing"`
 }
@@ -105,6 +117,7 @@ type SessionSettings struct {
 	SnapshotInterval time.Duration `yaml:"snapshot_interval"` // between two snapshots in the session log; 0 = none
 	Report           string        `yaml:"report"`            // JSON report; empty = none
 	JUnit            string        `yaml:"junit"`             // JUnit report; empty = none
+	Metrics          string        `yaml:"metrics"`           // HOST:PORT of Prometheus metrics; empty = none
 	Pprof            string        `yaml:"pprof"`             // HOST:PORT of the profiler; empty = none
 	LogFile          string        `yaml:"log_file"`
 	LogLevel         string        `yaml:"log_level"`
@@ -121,10 +134,10 @@ func Default() Config {
 			Partitions:        9,
 		},
 		Runtime: RuntimeSettings{
-			Guarantee:                guaranteeEOSv2,
+			Guarantee:                string(runtime.ExactlyOnceV2),
 			Instances:                3,
 			Threads:                  3,
-			StateMode:                stateTransactional,
+			StateMode:                string(runtime.StateTransactional),
 			CommitInterval:           100 * time.Millisecond,
 			PollInterval:             100 * time.Millisecond,
 			FetchMaxWait:             500 * time.Millisecond,
@@ -136,6 +149,12 @@ func Default() Config {
 			StoreMemtable:            1 << 20,
 			ChangelogRewriteInterval: 15 * time.Second,
 			RepartitionPurgeInterval: 30 * time.Second,
+			StateCleanupDelay:        10 * time.Minute,
+			AcceptableRecoveryLag:    Unlimited,
+			MaxWarmupReplicas:        2,
+			ProbingRebalanceInterval: 10 * time.Minute,
+			TaskTimeout:              5 * time.Minute,
+			BufferedRecords:          1000,
 			RecordingLevel:           "info",
 			ActiveFencing:            true,
 		},

@@ -134,10 +134,7 @@ func plainText(v reflect.Value) string {
 	if v.Kind() == reflect.String {
 		return v.String()
 	}
-	if v.Type() == reflect.TypeFor[time.Duration]() {
-		return scalarYAML(v) // without the parts that are zero
-	}
-	if text, ok := reflect.TypeAssert[fmt.Stringer](v); ok {
+	if text, ok := reflect.TypeAssert[fmt.Stringer](v); ok && v.Type() != reflect.TypeFor[time.Duration]() {
 		return text.String()
 	}
 	return scalarYAML(v)

@@ -26,11 +26,10 @@ type totals struct{ restored, aborted int64 }
 
 func sum(instances []runtime.InstanceStatus) totals {
 	var t totals
-	for _, i := range instances {
-		for _, th := range i.Threads {
-			t.restored += int64(th.RestoredRecords)
-			t.aborted += int64(th.Aborted)
-		}
+	for i := range instances {
+		counted := instances[i].Totals()
+		t.restored += int64(counted.RestoredRecords)
+		t.aborted += int64(counted.Aborted)
 	}
 	return t
 }
@@ -153,7 +152,7 @@ const idleProof = time.Second
 
 // idle reports whether a thread has nothing to commit: none of its tasks has input, and no transaction is open.
 func idle(t *runtime.ThreadStatus) bool {
-	return t.Producer.TransactionSince.IsZero() && !slices.ContainsFunc(t.Tasks, func(task runtime.TaskStatus) bool {
+	return t.TransactionSince().IsZero() && !slices.ContainsFunc(t.Tasks, func(task runtime.TaskStatus) bool {
 		return task.State != string(runtime.TaskRunning) || task.Lag != 0
 	})
 }

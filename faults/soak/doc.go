@@ -6,6 +6,7 @@
 //	session.go                                               opening and the calls from outside
 //	run.go, schedule.go, drain.go                            what happens over time, in one goroutine
 //	observe.go, snapshot.go, cuts.go                         what is seen of it
+//	metrics.go, metricsserver.go                             the same for Prometheus
 //	cluster.go, load.go, injector.go                         brokers, load, faults in threads
 //	program.go                                               the topology that runs
 //	report.go, junit.go                                      what is left in the end

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"eostop/faults/verify"
+	"eostop/runtime"
 	"eostop/runtime/topology"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -143,7 +144,7 @@ func (s *Session) openVerifier() error {
 	}
 	v, err := verify.New(verify.Config{
 		Seeds: s.cluster.brokers, Dial: s.cluster.dial, Input: s.topics.Input, Outputs: s.topics.Outputs, Changelogs: s.topics.Changelogs,
-		Model: verify.ModelSoak, Run: s.loadRun, FetchWait: s.cfg.Verify.Interval, Hash: func(key []byte) uint32 { return uint32(topology.Murmur2(key)) },
+		Model: verify.ModelSoak, AtLeastOnce: !runtime.Guarantee(s.cfg.Runtime.Guarantee).Transactional(), Run: s.loadRun, FetchWait: s.cfg.Verify.Interval, Hash: func(key []byte) uint32 { return uint32(topology.Murmur2(key)) },
 	})
 	if err != nil {
 		return fmt.Errorf("verifier: %w", err)

@@ -112,11 +112,12 @@ func (snap *Snapshot) count(i *runtime.InstanceStatus) {
 			snap.ThreadsAlive++
 		default:
 		}
-		snap.Transactions.Committed += t.Committed
-		snap.Transactions.Aborted += t.Aborted
-		snap.Transactions.Fenced += t.Fenced
-		snap.Transactions.UnknownOutcome += t.UnknownOutcome
 	}
+	counted := i.Totals()
+	snap.Transactions.Committed += counted.Committed
+	snap.Transactions.Aborted += counted.Aborted
+	snap.Transactions.Fenced += counted.Fenced
+	snap.Transactions.UnknownOutcome += counted.UnknownOutcome
 }
 
 // rates derives a rate from a counter over a window of a second.
@@ -239,7 +240,7 @@ func (s *Session) closeRest() error {
 	if s.cluster != nil {
 		s.cluster.close()
 	}
-	var errs []error
+	errs := []error{s.metrics.close()}
 	if s.events != nil {
 		errs = append(errs, s.events.Close())
 	}

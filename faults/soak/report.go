@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -12,6 +13,18 @@ import (
 
 // Version is the version of the program, as reports state it.
 const Version = "0.1.0"
+
+// Revision returns the commit that the program was built from, shortened; empty if that is not known.
+func Revision() string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				return s.Value[:min(12, len(s.Value))]
+			}
+		}
+	}
+	return ""
+}
 
 // reportSchema is the version of the report's shape.
 const reportSchema = 1
@@ -273,12 +286,11 @@ func (r *Report) judge(s *Snapshot, o Outcome) {
 }
 
 func (st *ReportState) counters(s *Snapshot) {
-	for _, instance := range s.Instances {
-		for _, t := range instance.Threads {
-			st.RestoredRecords += t.RestoredRecords
-			st.Wiped += t.Wiped
-			st.Rebuilt += t.Rebuilt
-		}
+	for i := range s.Instances {
+		counted := s.Instances[i].Totals()
+		st.RestoredRecords += counted.RestoredRecords
+		st.Wiped += counted.Wiped
+		st.Rebuilt += counted.Rebuilt
 	}
 }
 

@@ -26,7 +26,9 @@ func finished() *Snapshot {
 		In: 1000, Processed: 1010, MaxRate: 20000.04, ThreadsTotal: 9, ThreadsAlive: 9,
 		Transactions: Transactions{Committed: 500, Aborted: 3, Fenced: 2, UnknownOutcome: 1},
 		Instances: []Instance{{InstanceStatus: runtime.InstanceStatus{
-			Name: "i1", Threads: []runtime.ThreadStatus{{RestoredRecords: 5}, {RestoredRecords: 6, Rebuilt: 1}},
+			Name: "i1", Threads: []runtime.ThreadStatus{
+				{Counters: runtime.Counters{RestoredRecords: 5}}, {Counters: runtime.Counters{RestoredRecords: 6, Rebuilt: 1}},
+			},
 		}}},
 		Cuts: []Cut{
 			{

@@ -310,10 +310,8 @@ func (e *experiment) noteVerdict() {
 // learnt, the verifier's those that an open transaction of somebody else still hides; neither ever counts too many.
 func (e *experiment) processed(statuses []runtime.InstanceStatus) int64 {
 	var n int64
-	for _, i := range statuses {
-		for _, t := range i.Threads {
-			n += int64(t.ProcessedInputs)
-		}
+	for i := range statuses {
+		n += int64(statuses[i].Totals().ProcessedInputs)
 	}
 	if e.s.verifier != nil {
 		n = max(n, e.s.verifier.Status().Processed)

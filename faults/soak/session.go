@@ -18,6 +18,7 @@ import (
 	"eostop/faults/verify"
 	"eostop/runtime"
 	"eostop/runtime/journal"
+	"eostop/runtime/metrics"
 	"eostop/runtime/state"
 	"eostop/runtime/topology"
 
@@ -58,6 +59,9 @@ type Session struct {
 	load     *Generator // nil without load
 	verifier *verify.Verifier
 	stateDir string // temporary, to be removed; empty when the user chose one
+
+	registries []*metrics.Registry // of the instances, in their order
+	metrics    *metricsServer      // nil if none is wanted
 
 	ctx    context.Context // ends everything at once
 	cancel context.CancelFunc
@@ -127,6 +131,15 @@ func New(cfg Config, program *topology.Topology, deps Deps) (*Session, error) {
 	if cfg.Load.Enabled {
 		s.loadRun = uint64(time.Now().UnixNano())
 	}
+	level, err := metrics.ParseLevel(cfg.Runtime.RecordingLevel)
+	if err != nil {
+		return nil, Usagef("runtime.recording_level: %w", err)
+	}
+	for _, name := range cfg.InstanceNames() {
+		s.registries = append(s.registries, metrics.New(metrics.Config{
+			ClientID: name, ApplicationID: cfg.Application.ID, Version: Version, CommitID: Revision(), Level: level,
+		}))
+	}
 	s.journal = journal.New(journalEvents)
 	s.snapshot.Store(s.emptySnapshot())
 	return s, nil
@@ -154,7 +167,10 @@ func (s *Session) Start(ctx context.Context) error {
 }
 
 func (s *Session) open(ctx context.Context) error {
-	var err error
+	err := s.serveMetrics()
+	if err != nil {
+		return err
+	}
 	if s.cluster, err = openCluster(ctx, &s.cfg); err != nil {
 		return err
 	}
@@ -195,13 +211,12 @@ func (s *Session) openInstances() error {
 	}
 	s.cache = state.NewCache(int64(s.cfg.Runtime.StoreCache))
 	s.injector = newInjector(s.ctx)
-	for n := range s.cfg.Runtime.Instances {
-		name := fmt.Sprintf("%s%d", s.cfg.Application.Name, n+1)
+	for n, name := range s.cfg.InstanceNames() {
 		m := &member{name: name, link: faults.NewLink(name)}
 		cfg := s.instanceConfig(name, filepath.Join(root, name))
 		m.instance, err = runtime.New(cfg, s.program, runtime.Env{
 			Brokers: s.cluster.brokers, Dial: m.link.Wrap(s.cluster.dial), ClusterID: s.cluster.id, FS: s.fs, Cache: s.cache,
-			Journal: s.journal, Logger: s.log, OnLoop: s.injector.onLoop,
+			Journal: s.journal, Logger: s.log, OnLoop: s.injector.onLoop, Metrics: s.registries[n],
 		})
 		if err != nil {
 			m.link.Close()
@@ -257,12 +272,23 @@ func (s *Session) instanceConfig(name, dir string) runtime.Config {
 	cfg := runtime.DefaultConfig()
 	cfg.ApplicationID, cfg.ClientID, cfg.StateDir = s.cfg.Application.ID, name, dir
 	cfg.StreamThreads = r.Threads
+	cfg.Guarantee, cfg.StateMode = runtime.Guarantee(r.Guarantee), runtime.StateMode(r.StateMode)
+	cfg.TaskTimeout, cfg.MaxTaskIdle, cfg.BufferedRecords = r.TaskTimeout, r.MaxTaskIdle, r.BufferedRecords
+	cfg.StandbyReplicas, cfg.AcceptableRecoveryLag = r.StandbyReplicas, int64(r.AcceptableRecoveryLag)
+	cfg.MaxWarmupReplicas, cfg.ProbingInterval = r.MaxWarmupReplicas, r.ProbingRebalanceInterval
+	cfg.RecordCache, cfg.StateCleanupDelay = int64(r.RecordCache), r.StateCleanupDelay
+	if r.StaticMembership {
+		cfg.GroupInstanceID = name
+	}
 	cfg.CommitInterval, cfg.SessionTimeout, cfg.HeartbeatInterval = r.CommitInterval, r.SessionTimeout, r.HeartbeatInterval
 	cfg.PollInterval, cfg.FetchMaxWait = r.PollInterval, r.FetchMaxWait
 	cfg.RebalanceTimeout, cfg.TransactionTimeout = r.RebalanceTimeout, r.TransactionTimeout
 	cfg.ReplicationFactor = int16(s.cfg.Cluster.ReplicationFactor)
 	cfg.RepartitionPurgeInterval, cfg.ActiveFencing = r.RepartitionPurgeInterval, r.ActiveFencing
 	cfg.Memtable = int(r.StoreMemtable)
+	if p, ok := findProfile(s.cfg.Faults.Profile); ok {
+		p.apply(&cfg)
+	}
 	if s.cluster.embedded != nil {
 		cfg.CompactChangelogs, cfg.ChangelogRewriteInterval = false, r.ChangelogRewriteInterval
 	}

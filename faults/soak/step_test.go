@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"fmt"
 	"hash/crc32"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"eostop/faults"
+	"eostop/runtime"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -17,8 +19,8 @@ import (
 type step struct {
 	name string
 	key  kmsg.Key
-	// of says whether the request is one of i1's.
-	of func(req kmsg.Request, transactionalID string) bool
+	// of says whether the request is one of i1's, whose transactional ids are given.
+	of func(req kmsg.Request, transactionalIDs []string) bool
 	// rebalance takes i2 out of the group first, for steps that are gone only in a rebalance.
 	rebalance bool
 	nth       int64 // of these requests
@@ -27,7 +29,7 @@ type step struct {
 }
 
 // transactional recognises requests of i1's producer.
-func transactional(req kmsg.Request, id string) bool {
+func transactional(req kmsg.Request, ids []string) bool {
 	var of *string
 	switch r := req.(type) {
 	case *kmsg.ProduceRequest:
@@ -45,22 +47,24 @@ func transactional(req kmsg.Request, id string) bool {
 	case *kmsg.InitProducerIDRequest:
 		of = r.TransactionalID
 	}
-	return of != nil && *of == id
+	return of != nil && slices.Contains(ids, *of)
 }
 
 // joins recognises i1's join: the member names its thread in what it tells the leader.
-func joins(req kmsg.Request, _ string) bool {
+func joins(req kmsg.Request, _ []string) bool {
 	r := req.(*kmsg.JoinGroupRequest)
 	return len(r.Protocols) > 0 && bytes.Contains(r.Protocols[0].Metadata, []byte(`"i1-StreamThread-`))
 }
 
 // syncs recognises i1's sync: the broker makes member ids of client ids.
-func syncs(req kmsg.Request, _ string) bool {
+func syncs(req kmsg.Request, _ []string) bool {
 	return strings.HasPrefix(req.(*kmsg.SyncGroupRequest).MemberID, "i1-StreamThread-")
 }
 
 // readsBack recognises the request for the committed offsets. While i2 is cut off it can only be i1's.
-func readsBack(req kmsg.Request, _ string) bool { return req.(*kmsg.OffsetFetchRequest).RequireStable }
+func readsBack(req kmsg.Request, _ []string) bool {
+	return req.(*kmsg.OffsetFetchRequest).RequireStable
+}
 
 // commitSteps are the requests of a transaction, in their order.
 func commitSteps() []step {
@@ -89,23 +93,26 @@ func groupSteps() []step {
 }
 
 // cutDuring plays a session in which i1 is cut off right at a request.
-func cutDuring(t *testing.T, version string, at step, d faults.Direction, length time.Duration) *Report {
+func cutDuring(t *testing.T, guarantee runtime.Guarantee, version string, at step, d faults.Direction, length time.Duration) *Report {
 	t.Helper()
 	cfg := small(length + 20*time.Second)
 	cfg.Runtime.Instances, cfg.Cluster.Partitions = 2, 2
 	cfg.Load.Rate, cfg.Load.Keys = 20, 20
-	cfg.Cluster.Embedded.Version = version
+	cfg.Runtime.Guarantee, cfg.Cluster.Embedded.Version = string(guarantee), version
 	if at.rebalance {
 		cfg.Faults.Cuts = cuts(t, "i2@3s+14s")
 		cfg.Load.Duration += 20 * time.Second
 	}
 	r := play(t, cfg, func(g *stage) {
 		m := g.member("i1")
-		id := fmt.Sprintf("%s-%s-1", cfg.Application.ID, m.instance.Status().ProcessID)
+		ids := []string{fmt.Sprintf("%s-%s-1", cfg.Application.ID, m.instance.Status().ProcessID)}
 		if !at.begin {
 			g.until(4 * time.Second)
+			for _, p := range m.instance.Status().Threads[0].Producers {
+				ids = append(ids, p.TransactionalID) // under exactly_once those of its tasks
+			}
 		}
-		if g.cutAt("i1", d, at.key, at.nth, func(req kmsg.Request) bool { return at.of(req, id) }) {
+		if g.cutAt("i1", d, at.key, at.nth, func(req kmsg.Request) bool { return at.of(req, ids) }) {
 			g.follow("i1", d, length)
 		}
 	})
@@ -133,7 +140,9 @@ func TestACutInACommit(t *testing.T) {
 	t.Parallel()
 	for _, at := range commitSteps() {
 		t.Run(at.name, func(t *testing.T) {
-			everyCut(t, func(t *testing.T, d faults.Direction, length time.Duration) { cutDuring(t, "3.7", at, d, length) })
+			everyCut(t, func(t *testing.T, d faults.Direction, length time.Duration) {
+				cutDuring(t, runtime.ExactlyOnceV2, "3.7", at, d, length)
+			})
 		})
 	}
 }
@@ -145,7 +154,9 @@ func TestACutInACommitWithAnEpochForEachTransaction(t *testing.T) {
 			continue // these are part of other requests there
 		}
 		t.Run(at.name, func(t *testing.T) {
-			everyCut(t, func(t *testing.T, d faults.Direction, length time.Duration) { cutDuring(t, "4.0", at, d, length) })
+			everyCut(t, func(t *testing.T, d faults.Direction, length time.Duration) {
+				cutDuring(t, runtime.ExactlyOnceV2, "4.0", at, d, length)
+			})
 		})
 	}
 }
@@ -154,7 +165,26 @@ func TestACutWhileAThreadGetsItsTasks(t *testing.T) {
 	t.Parallel()
 	for _, at := range groupSteps() {
 		t.Run(at.name, func(t *testing.T) {
-			everyCut(t, func(t *testing.T, d faults.Direction, length time.Duration) { cutDuring(t, "3.7", at, d, length) })
+			everyCut(t, func(t *testing.T, d faults.Direction, length time.Duration) {
+				cutDuring(t, runtime.ExactlyOnceV2, "3.7", at, d, length)
+			})
 		})
+	}
+}
+
+// TestACutInACommitOfATask is the same with a producer for each task.
+func TestACutInACommitOfATask(t *testing.T) {
+	t.Parallel()
+	for _, version := range []string{"3.7", "4.0"} {
+		for _, at := range commitSteps() {
+			if version == "4.0" && (at.key == kmsg.AddPartitionsToTxn || at.key == kmsg.AddOffsetsToTxn) {
+				continue
+			}
+			t.Run(version+" "+at.name, func(t *testing.T) {
+				everyCut(t, func(t *testing.T, d faults.Direction, length time.Duration) {
+					cutDuring(t, runtime.ExactlyOnce, version, at, d, length)
+				})
+			})
+		}
 	}
 }

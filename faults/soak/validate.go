@@ -11,15 +11,15 @@ import (
 	"strings"
 	"time"
 
+	"eostop/runtime"
+
 	"github.com/twmb/franz-go/pkg/kversion"
 )
 
 // Names with a meaning beyond the configuration.
 const (
-	topologySoak       = "soak"
-	guaranteeEOSv2     = "exactly_once_v2"
-	stateTransactional = "transactional"
-	profileFixed       = "fixed"
+	topologySoak = "soak"
+	profileFixed = "fixed"
 )
 
 // Limits of values. The first three are those that brokers have when nothing else is configured
@@ -110,7 +110,7 @@ func (v *validator) cluster() {
 	}
 	v.between("cluster.embedded.nodes", c.Embedded.Nodes, 1, maxNodes)
 	v.check(emulated(c.Embedded.Version), "cluster.embedded.version",
-		"%q is not a Kafka version with %s; valid: 2.5 to 2.8, 3.0 to 3.9, 4.0 and later, like 3.7", c.Embedded.Version, guaranteeEOSv2)
+		"%q is not a Kafka version with %s; valid: 2.5 to 2.8, 3.0 to 3.9, 4.0 and later, like 3.7", c.Embedded.Version, runtime.ExactlyOnceV2)
 	v.check(c.Embedded.Listen == "" || validListen(c.Embedded.Listen), "cluster.embedded.listen",
 		"%q is not an address that clients can connect to; write HOST:PORT, like 127.0.0.1:9092", c.Embedded.Listen)
 	v.check(len(c.Brokers) == 0 || c.Embedded.Listen == "", "cluster.embedded.listen",
@@ -154,10 +154,10 @@ func validListen(address string) bool {
 
 func (v *validator) runtime() {
 	r := &v.config.Runtime
-	v.choice(choice{"runtime.guarantee", r.Guarantee, []string{guaranteeEOSv2}, []string{"exactly_once", "at_least_once"}, "guarantee"})
+	v.choice(choice{"runtime.guarantee", r.Guarantee, names(runtime.Guarantees()), nil, "guarantee"})
 	v.between("runtime.instances", r.Instances, 1, maxInstances)
 	v.between("runtime.threads", r.Threads, 1, maxThreads)
-	v.choice(choice{"runtime.state_mode", r.StateMode, []string{stateTransactional}, []string{"wipe"}, "state mode"})
+	v.choice(choice{"runtime.state_mode", r.StateMode, names(runtime.StateModes()), nil, "state mode"})
 	v.duration("runtime.commit_interval", r.CommitInterval, time.Millisecond, maxTransactionTimeout)
 	v.duration("runtime.poll_interval", r.PollInterval, time.Millisecond, time.Minute)
 	v.duration("runtime.fetch_max_wait", r.FetchMaxWait, time.Millisecond, maxFetchWait)
@@ -180,7 +180,23 @@ func (v *validator) runtime() {
 		"%s is negative; valid: 0s (never) and more", formatDuration(r.ChangelogRewriteInterval))
 	v.check(r.RepartitionPurgeInterval >= 0, "runtime.repartition_purge_interval",
 		"%s is negative; valid: 0s (never) and more", formatDuration(r.RepartitionPurgeInterval))
+	v.check(r.RecordCache >= 0, "runtime.record_cache", "%s is negative; valid: 0 (off) and more", r.RecordCache)
+	v.check(r.StateCleanupDelay >= 0, "runtime.state_cleanup_delay", "%s is negative; valid: 0s (never) and more", formatDuration(r.StateCleanupDelay))
+	v.between("runtime.standby_replicas", r.StandbyReplicas, 0, maxInstances)
+	v.between("runtime.max_warmup_replicas", r.MaxWarmupReplicas, 1, math.MaxInt32)
+	v.duration("runtime.probing_rebalance_interval", r.ProbingRebalanceInterval, time.Second, 24*time.Hour)
+	v.check(r.TaskTimeout >= 0, "runtime.task_timeout", "%s is negative; valid: 0s and more", formatDuration(r.TaskTimeout))
+	v.between("runtime.buffered_records", r.BufferedRecords, 1, math.MaxInt32)
 	v.choice(choice{"runtime.recording_level", r.RecordingLevel, []string{"info"}, []string{"debug", "trace"}, "recording level"})
+}
+
+// names are the values of a type of names.
+func names[S ~string](values []S) []string {
+	all := make([]string, len(values))
+	for i, v := range values {
+		all[i] = string(v)
+	}
+	return all
 }
 
 func (v *validator) load() {
@@ -204,7 +220,11 @@ func (v *validator) faults() {
 	v.check(c.Faults.Schedule == "" || isScriptFile(c.Faults.Schedule) || slices.Contains(ScheduleNames(), c.Faults.Schedule), "faults.schedule",
 		"%q is not a schedule; valid: %s, or a file that ends in .yaml", c.Faults.Schedule, strings.Join(ScheduleNames(), ", "))
 	v.check(!c.Faults.Shrink || len(c.Cluster.Brokers) == 0, "faults.shrink", "is for the embedded broker only; leave out cluster.brokers, or this")
-	v.choice(choice{"faults.profile", c.Faults.Profile, []string{profileFixed}, laterProfiles(), "profile"})
+	v.choice(choice{"faults.profile", c.Faults.Profile, ProfileNames(), nil, "profile"})
+	if p, ok := findProfile(c.Faults.Profile); ok {
+		v.check(p.existed(runtime.Guarantee(c.Runtime.Guarantee)), "faults.profile", "%s never existed with %s; valid with it: runtime.guarantee %s",
+			p.name, c.Runtime.Guarantee, p.describeGuarantees())
+	}
 }
 
 // script checks cuts and faults against the instances that there will be. The prefix leads to the keys that hold them.
@@ -236,13 +256,6 @@ func (v *validator) starts(key string, start time.Duration) {
 	v.check(d <= 0 || start < d, key, "starts at %s, but the run ends at load.duration (%s)", formatDuration(start), formatDuration(d))
 }
 
-func laterProfiles() []string {
-	return []string{
-		"kafka-4.3", "kafka-2.4.0-rc", "kafka-2.3", "no-reinit", "read-uncommitted-restore", "restart-on-fence",
-		"shared-txn-id", "commit-after-failed-send", "forget-generation",
-	}
-}
-
 // describeNames lists names, shortened to the first and the last when they are many.
 func describeNames(names []string) string {
 	switch {
@@ -261,6 +274,8 @@ func (v *validator) rest() {
 	v.check(c.Session.SnapshotInterval >= 0, "session.snapshot_interval", "%s is negative; valid: 0s (none) and more", formatDuration(c.Session.SnapshotInterval))
 	v.choice(choice{"ui.theme", c.UI.Theme, []string{"ansi", "colorblind", "mono"}, []string{"dark", "light"}, "theme"})
 	v.between("ui.fps", c.UI.FPS, 1, 30)
+	v.check(c.Session.Metrics == "" || validAddress(c.Session.Metrics, true), "session.metrics",
+		"%q is not an address; write HOST:PORT, like 127.0.0.1:9464", c.Session.Metrics)
 	v.check(c.Session.Pprof == "" || validAddress(c.Session.Pprof, true), "session.pprof",
 		"%q is not an address; write HOST:PORT, like 127.0.0.1:6060", c.Session.Pprof)
 	v.choice(choice{"session.log_level", c.Session.LogLevel, []string{"debug", "info", "warn", "error"}, nil, "log level"})

@@ -62,6 +62,38 @@ func (s *Size) UnmarshalText(text []byte) error {
 	return err
 }
 
+// Lag is a number of records, or Unlimited.
+type Lag int64
+
+// Unlimited is a lag that nothing exceeds; its text is "unlimited".
+const Unlimited Lag = -1
+
+const unlimitedText = "unlimited"
+
+func (l Lag) String() string {
+	if l == Unlimited {
+		return unlimitedText
+	}
+	return strconv.FormatInt(int64(l), 10)
+}
+
+// MarshalText returns what UnmarshalText reads.
+func (l Lag) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
+
+// UnmarshalText reads a number of records, or unlimited.
+func (l *Lag) UnmarshalText(text []byte) error {
+	if string(text) == unlimitedText {
+		*l = Unlimited
+		return nil
+	}
+	n, err := strconv.ParseInt(string(text), 10, 64)
+	if err != nil || n < 0 {
+		return fmt.Errorf("%q is not a lag; write a number of records, or %s", text, unlimitedText)
+	}
+	*l = Lag(n)
+	return nil
+}
+
 // parseDuration wants a unit: a bare number would leave open whether it means seconds or milliseconds.
 func parseDuration(text string) (time.Duration, error) {
 	d, err := time.ParseDuration(text)

@@ -172,6 +172,36 @@ func TestUnreadableProcessMetadata(t *testing.T) {
 	}
 }
 
+// Kafka: StateDirectoryTest, shouldPersistProcessIdAcrossRestart, shouldGetFreshProcessIdIfProcessFileDeleted; one that cannot be read counts as
+// deleted.
+func TestFreshProcessID(t *testing.T) {
+	faulty := &faultyFS{match: failing(processFile, errDisk, errorfs.OpOpen)}
+	mem := vfs.NewMem()
+	f := newFixture(t, errorfs.Wrap(mem, faulty))
+	reopened := func() string {
+		t.Helper()
+		must(t, f.dir.Close())
+		f.openDirectory()
+		return f.dir.ProcessID()
+	}
+	first := f.dir.ProcessID()
+	if got := reopened(); got != first {
+		t.Fatalf("the process id changed from %s to %s", first, got)
+	}
+	must(t, mem.Remove("app/i1/"+processFile))
+	second := reopened()
+	if second == first || second != reopened() {
+		t.Fatalf("after the file was deleted: %s, before %s", second, first)
+	}
+	faulty.on.Store(true)
+	third := reopened()
+	faulty.on.Store(false)
+	if third == second || third != reopened() {
+		t.Fatalf("after the file could not be read: %s, before %s", third, second)
+	}
+	must(t, f.dir.Close())
+}
+
 // Java's fields beside the process id are not in the way.
 func TestProcessMetadataOfJava(t *testing.T) {
 	path := t.TempDir()
@@ -199,77 +229,10 @@ func TestNotWritable(t *testing.T) {
 	if _, err := OpenDirectory(DirectoryConfig{Path: filepath.Join(file, "below")}); err == nil || !strings.Contains(err.Error(), file) {
 		t.Errorf("directory below a file: %v", err)
 	}
-	if _, err := OpenDirectory(DirectoryConfig{}); err == nil || !strings.Contains(err.Error(), "path") {
+	_, err := OpenDirectory(DirectoryConfig{Recording: 7})
+	if err == nil || !strings.Contains(err.Error(), "path") || !strings.Contains(err.Error(), "recording_level") {
 		t.Errorf("no path: %v", err)
 	}
-}
-
-// A full disk or a missing permission is no reason to throw a store away.
-func TestOpenFailureKeepsTheStore(t *testing.T) {
-	faulty := &faultyFS{match: failing("", os.ErrPermission, errorfs.OpCreate)}
-	f := newFixture(t, errorfs.Wrap(vfs.NewMem(), faulty))
-	s := f.open(StoreOptions{})
-	put(t, s, "a", "1")
-	must(t, s.Commit(1))
-	must(t, s.Close())
-	faulty.on.Store(true)
-	if _, err := f.dir.OpenStore("0_1", "counts", StoreOptions{}); !errors.Is(err, os.ErrPermission) || errors.Is(err, ErrBroken) {
-		t.Fatalf("OpenStore: %v", err)
-	}
-	faulty.on.Store(false)
-	s = f.open(StoreOptions{})
-	wantValue(t, s, "a", "1")
-	f.close(s)
-}
-
-func TestNames(t *testing.T) {
-	f := newFixture(t, vfs.NewMem())
-	for _, c := range []struct{ task, name string }{
-		{"", "s"},
-		{"0", "s"},
-		{"0_", "s"},
-		{"a_1", "s"},
-		{"../0_1", "s"},
-		{"0_1/..", "s"},
-		{"-1_0", "s"},
-		{"0_1\n", "s"},
-		{"0_1", ""},
-		{"0_1", "."},
-		{"0_1", ".."},
-		{"0_1", "../s"},
-		{"0_1", "a/b"},
-		{"0_1", `a\b`},
-		{"0_1", "a~1"},
-		{"0_1", "a b"},
-		{"0_1", strings.Repeat("s", 201)},
-		{"0_1", "s\x00"},
-	} {
-		if s, err := f.dir.OpenStore(c.task, c.name, StoreOptions{}); err == nil {
-			t.Errorf("OpenStore(%q, %q) worked", c.task, c.name)
-			s.Abandon()
-		}
-	}
-	s, err := f.dir.OpenStore("10_123", "KSTREAM-AGGREGATE-STATE-STORE-0000000007", StoreOptions{})
-	must(t, err)
-	f.close(s)
-	for _, n := range []int{1, minMemtableBytes - 1, maxMemtableBytes + 1, -1} {
-		if (StoreOptions{MemtableBytes: n}).Validate() == nil {
-			t.Errorf("memtable of %d bytes was taken", n)
-		}
-	}
-}
-
-func TestStoreInUse(t *testing.T) {
-	f := newFixture(t, vfs.NewMem())
-	s := f.open(StoreOptions{})
-	if _, err := f.dir.OpenStore("0_1", "counts", StoreOptions{}); !errors.Is(err, ErrInUse) {
-		t.Fatalf("second owner: %v", err)
-	}
-	other, err := f.dir.OpenStore("0_2", "counts", StoreOptions{})
-	must(t, err)
-	must(t, other.Close())
-	must(t, s.Close())
-	f.close(f.open(StoreOptions{}))
 }
 
 func TestStoredTasks(t *testing.T) {
@@ -290,30 +253,6 @@ func TestStoredTasks(t *testing.T) {
 		t.Fatalf("StoredTasks() = %q, want %q", got, want)
 	}
 	must(t, f.dir.Close())
-}
-
-// The highest generation counts, and older ones are removed.
-func TestGenerations(t *testing.T) {
-	mem := vfs.NewMem()
-	f := newFixture(t, mem)
-	s := f.open(StoreOptions{})
-	put(t, s, "a", "1")
-	must(t, s.Commit(1))
-	must(t, s.Close())
-	const parent = "app/i1/0_1/pebble"
-	must(t, mem.Rename(parent+"/counts", parent+"/counts~12"))
-	for _, n := range []string{"counts", "counts~3", "counts~9", "counts-other"} {
-		must(t, mem.MkdirAll(parent+"/"+n, 0o750))
-	}
-	s = f.open(StoreOptions{})
-	wantValue(t, s, "a", "1")
-	names, err := mem.List(parent)
-	must(t, err)
-	slices.Sort(names)
-	if want := []string{"counts-other", "counts~12"}; !slices.Equal(names, want) {
-		t.Fatalf("folders %q, want %q", names, want)
-	}
-	f.close(s)
 }
 
 // Threads open and close stores of one directory at the same time, and others look at their figures.

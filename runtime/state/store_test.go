@@ -14,10 +14,11 @@ import (
 
 // fixture is a directory on a file system of its own with one cache.
 type fixture struct {
-	t     *testing.T
-	fs    vfs.FS
-	dir   *Directory
-	cache *Cache
+	t      *testing.T
+	fs     vfs.FS
+	config DirectoryConfig
+	dir    *Directory
+	cache  *Cache
 }
 
 func newFixture(t *testing.T, fs vfs.FS) *fixture {
@@ -30,7 +31,8 @@ func newFixture(t *testing.T, fs vfs.FS) *fixture {
 
 func (f *fixture) openDirectory() {
 	f.t.Helper()
-	d, err := OpenDirectory(DirectoryConfig{Path: "app/i1", ClusterID: "c1", FS: f.fs})
+	f.config.Path, f.config.ClusterID, f.config.FS = "app/i1", "c1", f.fs
+	d, err := OpenDirectory(f.config)
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -39,19 +41,28 @@ func (f *fixture) openDirectory() {
 
 func (f *fixture) open(o StoreOptions) *Store {
 	f.t.Helper()
-	o.Cache = f.cache
-	if o.MemtableBytes == 0 {
-		o.MemtableBytes = minMemtableBytes
-	}
-	s, err := f.dir.OpenStore("0_1", "counts", o)
+	return f.openKind(o).(*Store)
+}
+
+func (f *fixture) openKind(o StoreOptions) KeyValue {
+	f.t.Helper()
+	s, err := f.tryOpen(o)
 	if err != nil {
 		f.t.Fatal(err)
 	}
 	return s
 }
 
+func (f *fixture) tryOpen(o StoreOptions) (KeyValue, error) {
+	o.Cache = f.cache
+	if o.MemtableBytes == 0 {
+		o.MemtableBytes = minMemtableBytes
+	}
+	return f.dir.Open("0_1", "counts", o)
+}
+
 // close closes the store and the directory.
-func (f *fixture) close(s *Store) {
+func (f *fixture) close(s KeyValue) {
 	f.t.Helper()
 	must(f.t, s.Close())
 	must(f.t, f.dir.Close())
@@ -64,12 +75,12 @@ func must(t *testing.T, err error) {
 	}
 }
 
-func put(t *testing.T, s *Store, key, value string) {
+func put(t *testing.T, s KeyValue, key, value string) {
 	t.Helper()
 	must(t, s.Put([]byte(key), []byte(value), 7))
 }
 
-func wantValue(t *testing.T, s *Store, key, want string) {
+func wantValue(t *testing.T, s KeyValue, key, want string) {
 	t.Helper()
 	value, ts, ok, err := s.Get([]byte(key))
 	if err != nil || !ok || string(value) != want || ts != 7 {
@@ -77,14 +88,14 @@ func wantValue(t *testing.T, s *Store, key, want string) {
 	}
 }
 
-func wantAbsent(t *testing.T, s *Store, key string) {
+func wantAbsent(t *testing.T, s KeyValue, key string) {
 	t.Helper()
 	if value, _, ok, err := s.Get([]byte(key)); ok || err != nil {
 		t.Fatalf("Get(%q) = %q, %v, want nothing", key, value, err)
 	}
 }
 
-func wantStats(t *testing.T, s *Store, want StoreStats) {
+func wantStats(t *testing.T, s KeyValue, want StoreStats) {
 	t.Helper()
 	if got := s.Stats(); got != want {
 		t.Fatalf("Stats() = %+v, want %+v", got, want)
@@ -210,37 +221,57 @@ func TestRestore(t *testing.T) {
 	f.close(s)
 }
 
-// A large restore estimates the number of entries; the next transaction makes it exact again, also after a restart.
+// A large restore estimates the number of entries; the next transaction makes it exact again, also after a restart. An eager store, which
+// has no transactions, does so with the next commit, and counts when it is opened after that was not reached.
 func TestLargeRestoreCounts(t *testing.T) {
-	f := newFixture(t, vfs.NewMem())
-	s := f.open(StoreOptions{CleanBytes: -1, MemtableBytes: 1 << 20})
 	const distinct = 2 * estimateAfter
-	position := int64(0)
-	for range 2 {
-		var batch []Entry
-		for i := range distinct {
-			batch = append(batch, Entry{Key: fmt.Appendf(nil, "%08d", i), Value: []byte("v")})
-			if len(batch) == 500 {
-				position += 500
-				must(t, s.Restore(batch, position))
-				batch = batch[:0]
+	restored := func(t *testing.T, f *fixture, eager bool) (s *Store, position int64) {
+		t.Helper()
+		s = f.open(StoreOptions{CleanBytes: -1, MemtableBytes: 1 << 20, Eager: eager})
+		for range 2 {
+			var batch []Entry
+			for i := range distinct {
+				batch = append(batch, Entry{Key: fmt.Appendf(nil, "%08d", i), Value: []byte("v")})
+				if len(batch) == 500 {
+					position += 500
+					must(t, s.Restore(batch, position))
+					batch = batch[:0]
+				}
 			}
 		}
+		if got := s.Stats().Entries; got <= distinct {
+			t.Fatalf("%d entries: expected an estimate above %d", got, distinct)
+		}
+		return s, position
 	}
-	if got := s.Stats().Entries; got <= distinct {
-		t.Fatalf("%d entries: expected an estimate above %d", got, distinct)
-	}
-	must(t, s.Close())
-	s = f.open(StoreOptions{})
-	must(t, s.Commit(position+1))
-	if s.meta.exact {
-		t.Fatal("an empty commit took the estimate for exact")
-	}
-	put(t, s, "00000000", "longer")
-	put(t, s, "new", "1")
-	must(t, s.Commit(position+2))
-	wantStats(t, s, StoreStats{Entries: distinct + 1, Bytes: distinct*9 + 5 + 4, Position: position + 2})
-	f.close(s)
+	t.Run("transactional", func(t *testing.T) {
+		f := newFixture(t, vfs.NewMem())
+		s, position := restored(t, f, false)
+		must(t, s.Close())
+		s = f.open(StoreOptions{})
+		must(t, s.Commit(position+1))
+		if s.meta.exact {
+			t.Fatal("an empty commit took the estimate for exact")
+		}
+		put(t, s, "00000000", "longer")
+		put(t, s, "new", "1")
+		must(t, s.Commit(position+2))
+		wantStats(t, s, StoreStats{Entries: distinct + 1, Bytes: distinct*9 + 5 + 4, Position: position + 2})
+		f.close(s)
+	})
+	t.Run("eager", func(t *testing.T) {
+		f := newFixture(t, vfs.NewMem())
+		s, _ := restored(t, f, true)
+		must(t, s.Close())
+		s = f.open(StoreOptions{Eager: true})
+		wantStats(t, s, StoreStats{Entries: distinct, Bytes: distinct * 9, Position: -1})
+		must(t, s.Wipe())
+		must(t, s.Close())
+		s, position := restored(t, f, true)
+		must(t, s.Commit(position))
+		wantStats(t, s, StoreStats{Entries: distinct, Bytes: distinct * 9, Position: position})
+		f.close(s)
+	})
 }
 
 // Counting works without the help of the caller's reads, and whatever is in the cache of clean entries.

@@ -1,0 +1,167 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"eostop/runtime/journal"
+)
+
+// epochHistory is how many changes of a producer's id or epoch are kept for the screen.
+const epochHistory = 16
+
+// producerSlot is the place of one producer over all its incarnations: the thread's only one, or one of each task under
+// exactly_once. What is written through a slot is committed together. It belongs to the thread's goroutine.
+type producerSlot struct {
+	thread   *StreamThread
+	task     *streamTask      // whose slot it is; nil for the thread's
+	producer *streamsProducer // nil: to be opened before anything can be written
+	leftOpen bool             // a discarded producer may have left a transaction open
+	status   ProducerStatus
+	cause    string // why the next incarnation will be needed
+}
+
+func newSlot(t *StreamThread, transactionalID string) *producerSlot {
+	return &producerSlot{thread: t, status: ProducerStatus{Thread: t.name, TransactionalID: transactionalID, ProducerID: -1, Epoch: -1, Phase: "NONE"}}
+}
+
+// slots returns the slots that are there now.
+func (t *StreamThread) slots() []*producerSlot {
+	if t.slot != nil {
+		return []*producerSlot{t.slot}
+	}
+	var all []*producerSlot
+	for _, task := range t.tasks {
+		all = append(all, task.slot)
+	}
+	return all
+}
+
+// newTaskSlot returns the slot that a new task writes through.
+func (t *StreamThread) newTaskSlot(task *streamTask) *producerSlot {
+	if t.slot != nil {
+		return t.slot
+	}
+	slot := newSlot(t, taskTransactionalID(t.instance.cfg.ApplicationID, task.id))
+	slot.task = task
+	return slot
+}
+
+// slotTasks returns the tasks that write through a slot.
+func (t *StreamThread) slotTasks(slot *producerSlot) []*streamTask {
+	if slot.task != nil {
+		return []*streamTask{slot.task}
+	}
+	tasks := make([]*streamTask, 0, len(t.tasks))
+	for _, task := range t.tasks {
+		tasks = append(tasks, task)
+	}
+	return tasks
+}
+
+// open initialises the slot's producer. Whatever an older one left open is aborted or completed by it; so it comes before
+// restoring and before the committed offsets are read.
+func (s *producerSlot) open(ctx context.Context) error {
+	t := s.thread
+	s.phase("INITIALIZING")
+	t.publish()
+	cfg := &t.instance.cfg
+	ctx, cancel := context.WithTimeout(ctx, cfg.RequestTimeout)
+	defer cancel()
+	producer, err := openProducer(ctx, cfg, t.instance.producerOptions(t, s.status.TransactionalID)...)
+	if err != nil {
+		return at(PlaceInit, &retryError{"open producer", err})
+	}
+	producer.judge = t.judgeSend
+	s.producer, s.leftOpen = producer, false
+	s.opened()
+	return nil
+}
+
+func (s *producerSlot) phase(name string) {
+	if s.status.Phase != name {
+		s.status.Phase, s.status.PhaseSince = name, time.Now()
+	}
+}
+
+// opened notes a new incarnation.
+func (s *producerSlot) opened() {
+	id, epoch := s.producer.id()
+	cause := s.cause
+	if cause == "" {
+		cause = "start"
+	}
+	s.cause = ""
+	s.status.ProducerID, s.status.Epoch = id, epoch
+	s.status.Epochs = append(s.status.Epochs[max(0, len(s.status.Epochs)-epochHistory+1):len(s.status.Epochs):len(s.status.Epochs)],
+		EpochChange{At: time.Now(), ProducerID: id, Epoch: epoch, Cause: cause})
+	s.phase("READY")
+	s.thread.emit(journal.Event{
+		Kind: journal.KindProducer, Level: journal.Info, TransactionalID: s.status.TransactionalID, ProducerID: id, Epoch: epoch, Cause: cause,
+		Text: fmt.Sprintf("producer %s initialised: producer id %d, epoch %d (%s)", s.status.name(), id, epoch, cause),
+	})
+}
+
+// committed notes a committed transaction and the epoch that may have come with it.
+func (s *producerSlot) committed() {
+	s.status.Commits++
+	s.status.ProducerID, s.status.Epoch = s.producer.id()
+	s.phase("READY")
+}
+
+// discard closes the producer and counts what is lost with it. What it left open is ended by the next producer of the same
+// transactional id, by the group's leader, or by the broker's time-out.
+func (s *producerSlot) discard(err error, cause string) {
+	c := &s.thread.counters
+	unknown, fenced, aborted := errors.Is(err, ErrUnknownOutcome), isFence(err), s.transactionOpen()
+	if aborted {
+		c.aborted.Add(1)
+		s.thread.metrics.TransactionAborted()
+		s.status.Aborts++
+	}
+	if fenced {
+		c.fenced.Add(1)
+		s.thread.metrics.Fenced(cause)
+		s.status.Fences++
+	}
+	if unknown {
+		c.unknown.Add(1)
+		s.thread.metrics.TransactionUnknown()
+	}
+	s.leftOpen = s.leftOpen || aborted
+	s.cause = cause
+	s.phase("DISCARDED")
+	if s.thread.instance.cfg.Policy.NoReinit && s.producer != nil {
+		s.producer.endTransaction()
+		return
+	}
+	s.close()
+}
+
+// close closes the producer; nothing is open in it.
+func (s *producerSlot) close() {
+	if s.producer != nil {
+		s.producer.close()
+		s.producer = nil
+	}
+}
+
+// transactionOpen reports whether a transaction is open; records without transactions can be sent again, but not aborted.
+func (s *producerSlot) transactionOpen() bool {
+	return s.producer.inTransactionNow() && s.thread.instance.cfg.Guarantee.Transactional()
+}
+
+// snapshot completes the status for publication.
+func (s *producerSlot) snapshot() ProducerStatus {
+	status := s.status
+	status.TransactionSince = time.Time{}
+	if s.transactionOpen() {
+		status.TransactionSince = s.producer.since
+		if status.Phase == "READY" {
+			status.Phase, status.PhaseSince = "IN_TRANSACTION", s.producer.since
+		}
+	}
+	return status
+}
