@@ -82,7 +82,7 @@ func (f *facts) collect(v reflect.Value, rules *Rules) {
 			case "Topic", "TopicNames":
 				f.addText(&f.topics, field)
 			case "TopicID":
-				if id, ok := field.Interface().([16]byte); ok && id != [16]byte{} {
+				if id, ok := reflect.TypeAssert[[16]byte](field); ok && id != [16]byte{} {
 					f.add(&f.topics, rules.topic(id))
 				}
 			case "ForgottenTopics": // of Fetch: those that it does not ask for any more

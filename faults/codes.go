@@ -49,7 +49,7 @@ func (l *liveRule) ofTopic() func(v reflect.Value) bool {
 			if !field.IsValid() {
 				continue
 			}
-			if id, ok := field.Interface().([16]byte); ok {
+			if id, ok := reflect.TypeAssert[[16]byte](field); ok {
 				f.add(&f.topics, l.rules.topic(id))
 			} else {
 				f.addText(&f.topics, field)

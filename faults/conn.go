@@ -26,7 +26,8 @@ type conn struct {
 	mu        sync.Mutex // never held while a call of the lower connection may block
 	in, out   half
 	tap       *tap        // looks at frames; nil on a link without rules
-	tapping   bool        // what arrives goes through the tap into the queue
+	tapping   bool        // what arrives goes through the tap
+	roused    bool        // the read inside the lower connection is being interrupted, see rouse
 	hung      bool        // half-open: nothing passes any more
 	closed    bool        // by the application
 	dead      bool        // inner is closed, or about to be by who set this
@@ -36,7 +37,7 @@ type conn struct {
 }
 
 // slowIn reports whether what arrives takes the way over the queue.
-func (c *conn) slowIn() bool { return c.in.cut || c.hung || c.tapping || len(c.in.shape) > 0 }
+func (c *conn) slowIn() bool { return c.in.cut || c.hung || len(c.in.shape) > 0 }
 
 // slowOut reports whether what is sent takes the way over the queue.
 func (c *conn) slowOut() bool {
@@ -88,6 +89,12 @@ func (c *conn) readDirect(b []byte) (n int, ok bool, err error) {
 	c.mu.Unlock()
 	n, err = c.inner.Read(b)
 	c.mu.Lock()
+	if c.roused {
+		c.roused = false
+		if !c.closed && !c.dead {
+			_ = c.inner.SetReadDeadline(h.deadline)
+		}
+	}
 	defer func() {
 		h.direct = false
 		h.signal()
@@ -98,9 +105,8 @@ func (c *conn) readDirect(b []byte) (n int, ok bool, err error) {
 		// The call was interrupted; what it read has no reader any more.
 		return 0, true, c.opError("read", c.end())
 	case n == 0 && isTimeout(err):
-		_ = c.inner.SetReadDeadline(h.deadline)
 		return 0, h.expired(), err
-	case !c.slowIn():
+	case !c.slowIn() && !c.tapping:
 		if c.tap != nil {
 			c.tap.passed(In, b[:n])
 		}
@@ -153,6 +159,9 @@ func (c *conn) Write(b []byte) (n int, err error) {
 			m := min(h.room(), len(b)-n)
 			c.accept(b[n : n+m])
 			n += m
+			if err := c.flush(); err != nil {
+				return n, c.opError("write", err)
+			}
 		case n < len(b):
 			c.wait(h, h.deadline)
 		}
@@ -181,6 +190,50 @@ func (c *conn) writeDirect(b []byte) (int, error) {
 	}
 	c.settle() // the connection may have been closed meanwhile, and its end waits for this call
 	return n, err
+}
+
+// flush writes what may go at once, so that no pump is needed for it. The mutex is held, but not during a write. What
+// cannot be written before the application's deadline is left to the pump.
+func (c *conn) flush() error {
+	h := &c.out
+	defer c.settle()
+	for !c.dead && !c.closed && !h.pumping && !h.cut && !c.hung && len(h.shape) == 0 && h.size > 0 {
+		n, _ := h.next()
+		if n == 0 {
+			return nil
+		}
+		b := h.queue[0].b[:min(n, flight)]
+		h.direct = true
+		c.mu.Unlock()
+		n, err := c.inner.Write(b)
+		c.mu.Lock()
+		h.direct = false
+		switch {
+		case h.size == 0: // given up meanwhile
+			return c.end()
+		case c.dead || c.closed:
+			h.pop(n)
+			return c.end()
+		}
+		c.link.lateOut.Add(uint64(h.pop(n)))
+		switch {
+		case isTimeout(err):
+			return nil
+		case err != nil:
+			h.fail(err)
+			c.link.abandoned.Add(uint64(h.clear()))
+			return err
+		}
+	}
+	return nil
+}
+
+// rouse makes the read that is inside the lower connection look at the queue.
+func (c *conn) rouse() {
+	if c.in.direct && !c.roused {
+		c.roused = true
+		_ = c.inner.SetReadDeadline(past())
+	}
 }
 
 // Close implements net.Conn. It never blocks for long: what cannot be delivered now is delivered after the heal.
@@ -280,13 +333,6 @@ func (c *conn) hang() {
 	c.settle()
 }
 
-// isHung reports whether the connection is half-open.
-func (c *conn) isHung() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.hung
-}
-
 // end returns why the connection is over.
 func (c *conn) end() error {
 	if c.closed || c.err == nil {
@@ -341,14 +387,14 @@ func (c *conn) SetWriteDeadline(t time.Time) error {
 }
 
 // setDeadline reports whether the lower connection must know the deadline now. A pump works without one, and
-// sets the application's when it ends.
+// sets the application's when it ends; so does a read that is interrupted.
 func (c *conn) setDeadline(h *half, t time.Time) (forward bool, err error) {
 	if c.closed || c.dead {
 		return false, c.opError("set", c.end())
 	}
 	h.deadline = t
 	h.signal()
-	return !h.pumping, nil
+	return !h.pumping && (h != &c.in || !c.roused), nil
 }
 
 // LocalAddr implements net.Conn.

@@ -157,7 +157,7 @@ func fill(v reflect.Value, rnd *rand.Rand) {
 		}
 		fill(v.Elem(), rnd)
 	case reflect.Struct:
-		if tags, ok := v.Addr().Interface().(*kmsg.Tags); ok {
+		if tags, ok := reflect.TypeAssert[*kmsg.Tags](v.Addr()); ok {
 			if rnd.IntN(2) == 0 {
 				tags.Set(uint32(100+rnd.IntN(100)), []byte(fmt.Sprint(rnd.Uint32())))
 			}

@@ -40,55 +40,68 @@ var matchKeys = []string{"instance", "thread", "client", "txn", "topic", "node",
 
 // FaultKinds returns all kinds.
 func FaultKinds() []FaultKind {
-	answered := append(slices.Clone(matchKeys), "answered")
+	matchAnswer := slices.Concat(matchKeys, []string{"answered"})
+	linkKeys := []string{"instance", "node", "direction"}
 	return []FaultKind{
 		{
-			KindError, "requests are answered with an error code, and the broker never sees them",
-			[]string{"api", "code"}, matchKeys, false, "error,api=EndTxn,code=INVALID_TXN_STATE,instance=i1,nth=3@0s",
+			Name: KindError, Needs: []string{"api", "code"}, Takes: matchKeys,
+			Does:    "requests are answered with an error code, and the broker never sees them",
+			Example: "error,api=EndTxn,code=INVALID_TXN_STATE,instance=i1,nth=3@0s",
 		},
 		{
-			KindRewrite, "the broker does what it is asked for, but the answer says the error code",
-			[]string{"api", "code"}, answered, false, "rewrite,api=EndTxn,end=commit,code=INVALID_TXN_STATE@10s",
+			Name: KindRewrite, Needs: []string{"api", "code"}, Takes: matchAnswer,
+			Does:    "the broker does what it is asked for, but the answer says the error code",
+			Example: "rewrite,api=EndTxn,end=commit,code=INVALID_TXN_STATE@10s",
 		},
 		{
-			KindDelayResponse, "the broker does what it is asked for, and the answer comes late",
-			[]string{"api", "delay"}, answered, false, "delay-response,api=TxnOffsetCommit,delay=3s@10s+1m",
+			Name: KindDelayResponse, Needs: []string{"api", "delay"}, Takes: matchAnswer,
+			Does:    "the broker does what it is asked for, and the answer comes late",
+			Example: "delay-response,api=TxnOffsetCommit,delay=3s@10s+1m",
 		},
 		{
-			KindDropResponse, "the broker does what it is asked for, and the answer is lost",
-			[]string{"api"}, append(answered, "close"), false, "drop-response,api=EndTxn,close=true,instance=i2@10s",
+			Name: KindDropResponse, Needs: []string{"api"}, Takes: slices.Concat(matchAnswer, []string{"close"}),
+			Does:    "the broker does what it is asked for, and the answer is lost",
+			Example: "drop-response,api=EndTxn,close=true,instance=i2@10s",
 		},
 		{
-			KindHold, "requests are sent late, also when the client has given up its connection",
-			[]string{"api", "delay"}, matchKeys, false, "hold,api=EndTxn,delay=12s,instance=i1@10s",
+			Name: KindHold, Needs: []string{"api", "delay"}, Takes: matchKeys,
+			Does:    "requests are sent late, also when the client has given up its connection",
+			Example: "hold,api=EndTxn,delay=12s,instance=i1@10s",
 		},
 		{
-			KindClose, "the connection ends instead of an answer, and the broker never sees the request",
-			[]string{"api"}, matchKeys, false, "close,api=JoinGroup,count=5@10s",
+			Name: KindClose, Needs: []string{"api"}, Takes: matchKeys,
+			Does:    "the connection ends instead of an answer, and the broker never sees the request",
+			Example: "close,api=JoinGroup,count=5@10s+1m",
 		},
 		{
-			KindCut, "nothing passes",
-			nil, []string{"instance", "node", "direction"}, true, "cut,instance=i1,node=2@10s+30s",
+			Name: KindCut, Takes: linkKeys, Lasts: true,
+			Does:    "nothing passes",
+			Example: "cut,instance=i1,node=2@10s+30s",
 		},
 		{
-			KindDelay, "bytes are under way longer",
-			[]string{"delay"}, []string{"instance", "node", "direction", "jitter", "seed"}, true, "delay,instance=i1,delay=500ms@10s+1m",
+			Name: KindDelay, Needs: []string{"delay"}, Takes: slices.Concat(linkKeys, []string{"jitter", "seed"}), Lasts: true,
+			Does:    "bytes are under way longer",
+			Example: "delay,instance=i1,delay=500ms@10s+1m",
 		},
 		{
-			KindJitter, "bytes are under way longer, at random, and stay in order",
-			[]string{"jitter"}, []string{"instance", "node", "direction", "seed"}, true, "jitter,jitter=200ms@10s+1m",
+			Name: KindJitter, Needs: []string{"jitter"}, Takes: slices.Concat(linkKeys, []string{"seed"}), Lasts: true,
+			Does:    "bytes are under way longer, at random, and stay in order",
+			Example: "jitter,jitter=200ms@10s+1m",
 		},
 		{
-			KindThrottle, "so many bytes a second pass, for each direction and each instance",
-			[]string{"rate"}, []string{"instance", "node", "direction"}, true, "throttle,instance=i2,rate=64KiB@10s+1m",
+			Name: KindThrottle, Needs: []string{"rate"}, Takes: linkKeys, Lasts: true,
+			Does:    "so many bytes a second pass, for each direction and each instance",
+			Example: "throttle,instance=i2,rate=64KiB@10s+1m",
 		},
 		{
-			KindReset, "connections are reset: all once, or with a rate one after another at random",
-			nil, []string{"instance", "node", "rate", "seed"}, false, "reset,instance=i1,rate=0.5@10s+1m",
+			Name: KindReset, Takes: []string{"instance", "node", "rate", "seed"},
+			Does:    "connections are reset: all once, or with a rate one after another at random",
+			Example: "reset,instance=i1,rate=0.5@10s+1m",
 		},
 		{
-			KindHalfOpen, "connections that are open vanish on the broker's side; what is written is lost and reads hang",
-			nil, []string{"instance", "node"}, true, "half-open,instance=i1@10s+30s",
+			Name: KindHalfOpen, Takes: []string{"instance", "node"}, Lasts: true,
+			Does:    "connections that are open vanish on the broker's side; what is written is lost and reads hang",
+			Example: "half-open,instance=i1@10s+30s",
 		},
 	}
 }

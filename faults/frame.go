@@ -2,6 +2,7 @@ package faults
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -113,9 +114,9 @@ func (c *cursor) uvarint() int {
 	return 0
 }
 
-// nullable skips a nullable string.
+// nullable returns a nullable string.
 func (c *cursor) nullable(compact bool) []byte {
-	n := -1
+	var n int
 	if compact {
 		n = c.uvarint() - 1
 	} else {
@@ -212,11 +213,7 @@ type frames struct {
 	left int    // bytes still to come of a frame whose fate is decided
 	fate fate   // of that frame
 	kept []byte
-	size int // of the frame that is kept
 }
-
-// between reports whether the stream stands at the start of a frame.
-func (f *frames) between() bool { return f.left == 0 && len(f.head) == 0 }
 
 // withholds reports whether anything must come before the stream may pass unseen.
 func (f *frames) withholds() bool { return len(f.head) > f.sent || (f.left > 0 && f.fate != pass) }
@@ -233,18 +230,16 @@ func (f *frames) next(b []byte, parse func([]byte) (header, int), decide func(h 
 		case need > 0:
 			return nil, true
 		case h.size < 0:
-			rest = append(f.head[f.sent:], b...)
+			rest = slices.Concat(f.head[f.sent:], b)
 			*f = frames{}
 			return rest, false
 		}
 		f.fate = decide(h, f.sent > 0)
 		f.left = h.size - len(f.head)
-		switch f.fate {
-		case pass:
-			if len(f.head) > f.sent {
-				emit(f.head[f.sent:])
-			}
-		case keep:
+		switch {
+		case f.fate == pass && len(f.head) > f.sent:
+			emit(f.head[f.sent:])
+		case f.fate == keep:
 			f.kept = append(f.kept, f.head...)
 		}
 		f.head, f.sent = f.head[:0], 0

@@ -144,7 +144,7 @@ func TestClientSeesTheCode(t *testing.T) {
 	requests := map[string]func() kmsg.Request{
 		"Produce": func() kmsg.Request {
 			req := kmsg.NewPtrProduceRequest()
-			req.Acks, req.TransactionID = -1, kmsg.StringPtr("app-p1-1")
+			req.Acks, req.TransactionID = -1, new("app-p1-1")
 			req.Topics = []kmsg.ProduceRequestTopic{{Topic: "out", Partitions: []kmsg.ProduceRequestTopicPartition{{Partition: 1}}}}
 			return req
 		},
@@ -171,14 +171,14 @@ func TestClientSeesTheCode(t *testing.T) {
 		},
 		"InitProducerID": func() kmsg.Request {
 			req := kmsg.NewPtrInitProducerIDRequest()
-			req.TransactionalID, req.TransactionTimeoutMillis = kmsg.StringPtr("app-p1-1"), 10_000
+			req.TransactionalID, req.TransactionTimeoutMillis = new("app-p1-1"), 10_000
 			return req
 		},
-		"JoinGroup":   func() kmsg.Request { return joinGroup() },
+		"JoinGroup":   joinGroup,
 		"SyncGroup":   func() kmsg.Request { req := kmsg.NewPtrSyncGroupRequest(); req.Group = "app"; return req },
 		"Heartbeat":   func() kmsg.Request { req := kmsg.NewPtrHeartbeatRequest(); req.Group = "app"; return req },
 		"LeaveGroup":  func() kmsg.Request { req := kmsg.NewPtrLeaveGroupRequest(); req.Group = "app"; return req },
-		"OffsetFetch": func() kmsg.Request { return offsetFetch() },
+		"OffsetFetch": offsetFetch,
 		"OffsetCommit": func() kmsg.Request {
 			req := kmsg.NewPtrOffsetCommitRequest()
 			req.Group, req.Generation = "app", -1
@@ -197,7 +197,7 @@ func TestClientSeesTheCode(t *testing.T) {
 		},
 		"Metadata": func() kmsg.Request {
 			req := kmsg.NewPtrMetadataRequest()
-			req.Topics = []kmsg.MetadataRequestTopic{{Topic: kmsg.StringPtr("out")}}
+			req.Topics = []kmsg.MetadataRequestTopic{{Topic: new("out")}}
 			return req
 		},
 		"DeleteRecords": func() kmsg.Request {

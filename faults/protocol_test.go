@@ -46,9 +46,7 @@ func heartbeat(correlation int32) (request, response []byte) {
 func produceTo(correlation int32, acks int16, topics ...string) (request, response []byte) {
 	req := kmsg.NewPtrProduceRequest()
 	req.SetVersion(9)
-	req.Acks, req.TransactionID = acks, kmsg.StringPtr("app-p1-1")
-	resp := kmsg.NewPtrProduceResponse()
-	resp.SetVersion(9)
+	req.Acks, req.TransactionID = acks, new("app-p1-1")
 	for _, topic := range topics {
 		t := kmsg.NewProduceRequestTopic()
 		t.Topic = topic
@@ -56,12 +54,22 @@ func produceTo(correlation int32, acks int16, topics ...string) (request, respon
 		p.Records = []byte("records")
 		t.Partitions = append(t.Partitions, p)
 		req.Topics = append(req.Topics, t)
-		rt := kmsg.NewProduceResponseTopic()
-		rt.Topic = topic
-		rt.Partitions = append(rt.Partitions, kmsg.NewProduceResponseTopicPartition())
-		resp.Topics = append(resp.Topics, rt)
 	}
-	return requestFrame(req, correlation, producerID), responseFrame(resp, correlation)
+	return requestFrame(req, correlation, producerID), produceAnswer(correlation, 0, topics...)
+}
+
+func produceAnswer(correlation int32, code int16, topics ...string) []byte {
+	resp := kmsg.NewPtrProduceResponse()
+	resp.SetVersion(9)
+	for _, topic := range topics {
+		t := kmsg.NewProduceResponseTopic()
+		t.Topic = topic
+		p := kmsg.NewProduceResponseTopicPartition()
+		p.ErrorCode = code
+		t.Partitions = append(t.Partitions, p)
+		resp.Topics = append(resp.Topics, t)
+	}
+	return responseFrame(resp, correlation)
 }
 
 func reject(api string) faults.Rule {
@@ -520,7 +528,6 @@ func TestMatching(t *testing.T) {
 				w.link.NameNodes(func(string) string { return "1" })
 				test.rule.Action, test.rule.Code = faults.Reject, producerFenced
 				w.add(test.rule)
-				go func() { _, _ = w.broker.Read(make([]byte, 10_000)) }()
 				var hit []string
 				for _, request := range []string{"abort", "commit", "heartbeat", "produce"} {
 					_ = w.broker.Close()
@@ -635,7 +642,7 @@ func TestTopicIDs(t *testing.T) {
 			meta.SetVersion(12)
 			resp := meta.ResponseKind().(*kmsg.MetadataResponse)
 			topic := kmsg.NewMetadataResponseTopic()
-			topic.Topic, topic.TopicID = kmsg.StringPtr("out"), id
+			topic.Topic, topic.TopicID = new("out"), id
 			resp.Topics = append(resp.Topics, topic)
 			w.answers(requestFrame(meta, 2, producerID), responseFrame(resp, 2), responseFrame(resp, 2))
 			request, response = produce(3)

@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"encoding/binary"
 	"slices"
 	"time"
 
@@ -20,7 +21,6 @@ type exchange struct {
 	answer   []byte // the frame that takes the place of the response: the broker has never seen the request
 	hangUp   bool   // the connection ends in place of the response
 	rule     *liveRule
-	claimed  int         // which match of the rule it was
 	perhaps  []*liveRule // rules before it that depend on the broker's answer
 	learning bool        // the response tells the ids of topics
 }
@@ -90,12 +90,24 @@ func (t *tap) passed(d Direction, b []byte) {
 	if d == Out {
 		f = &t.out
 	}
-	if f.left > len(b) {
+	switch { // what clients do for the most part
+	case f.left > len(b):
 		f.left -= len(b)
 		return
+	case f.left > 0 || len(f.head) > 0 || len(b) < 14 || int(binary.BigEndian.Uint32(b)) != len(b)-4 || t.raw:
+	case d == In:
+		t.discount(nil)
+		return
+	default:
+		switch kmsg.Key(binary.BigEndian.Uint16(b[4:])) {
+		case kmsg.Produce, kmsg.SASLHandshake: // these are special
+		default:
+			t.unknown++
+			return
+		}
 	}
 	for len(b) > 0 {
-		ok := true
+		var ok bool
 		if d == Out {
 			b, ok = f.next(b, parseRequest, t.count, noBytes, noBytes)
 		} else {
