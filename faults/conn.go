@@ -192,50 +192,6 @@ func (c *conn) writeDirect(b []byte) (int, error) {
 	return n, err
 }
 
-// flush writes what may go at once, so that no pump is needed for it. The mutex is held, but not during a write. What
-// cannot be written before the application's deadline is left to the pump.
-func (c *conn) flush() error {
-	h := &c.out
-	defer c.settle()
-	for !c.dead && !c.closed && !h.pumping && !h.cut && !c.hung && len(h.shape) == 0 && h.size > 0 {
-		n, _ := h.next()
-		if n == 0 {
-			return nil
-		}
-		b := h.queue[0].b[:min(n, flight)]
-		h.direct = true
-		c.mu.Unlock()
-		n, err := c.inner.Write(b)
-		c.mu.Lock()
-		h.direct = false
-		switch {
-		case h.size == 0: // given up meanwhile
-			return c.end()
-		case c.dead || c.closed:
-			h.pop(n)
-			return c.end()
-		}
-		c.link.lateOut.Add(uint64(h.pop(n)))
-		switch {
-		case isTimeout(err):
-			return nil
-		case err != nil:
-			h.fail(err)
-			c.link.abandoned.Add(uint64(h.clear()))
-			return err
-		}
-	}
-	return nil
-}
-
-// rouse makes the read that is inside the lower connection look at the queue.
-func (c *conn) rouse() {
-	if c.in.direct && !c.roused {
-		c.roused = true
-		_ = c.inner.SetReadDeadline(past())
-	}
-}
-
 // Close implements net.Conn. It never blocks for long: what cannot be delivered now is delivered after the heal.
 func (c *conn) Close() error {
 	c.mu.Lock()
