@@ -21,8 +21,8 @@ import (
 // brokersVariable has the address of a real Kafka, if there is one. Its topics are left behind.
 const brokersVariable = "EOSTOP_CI_BROKERS"
 
-// real returns a cluster with a fresh topic on a real Kafka.
-func real(t *testing.T) *cluster {
+// realCluster returns a cluster with a fresh topic on a real Kafka.
+func realCluster(t *testing.T) *cluster {
 	t.Helper()
 	brokers := os.Getenv(brokersVariable)
 	if brokers == "" {
@@ -58,7 +58,7 @@ func real(t *testing.T) *cluster {
 
 // TestRealKafkaFences is TestFenceEachAPI on a real Kafka.
 func TestRealKafkaFences(t *testing.T) {
-	c := real(t)
+	c := realCluster(t)
 	if step, err := c.transaction(); step != "" {
 		t.Fatalf("the first transaction failed at %q: %v", step, err)
 	}
@@ -110,7 +110,7 @@ func TestRealKafkaOutcome(t *testing.T) {
 		"zombie":          {faults.Rule{Action: faults.HoldRequest, Delay: 4 * time.Second}, []string{"second"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := real(t)
+			c := realCluster(t)
 			test.rule.APIs, test.rule.End, test.rule.Count = []string{"EndTxn"}, faults.Commit, 1
 			id := c.add(test.rule)
 			for n, value := range []string{"first", "second"} {
