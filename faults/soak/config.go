@@ -66,6 +66,7 @@ type RuntimeSettings struct {
 	StandbyReplicas          int           `yaml:"standby_replicas"`
 	AcceptableRecoveryLag    Lag           `yaml:"acceptable_recovery_lag"`
 	MaxWarmupReplicas        int           `yaml:"max_warmup_replicas"`
+	InitialRebalanceDelay    time.Duration `yaml:"initial_rebalance_delay"`
 	ProbingRebalanceInterval time.Duration `yaml:"probing_rebalance_interval"`
 	TaskTimeout              time.Duration `yaml:"task_timeout"`
 	MaxTaskIdle              time.Duration `yaml:"max_task_idle"` // negative = never wait
@@ -152,6 +153,7 @@ func Default() Config {
 			StateCleanupDelay:        10 * time.Minute,
 			AcceptableRecoveryLag:    Unlimited,
 			MaxWarmupReplicas:        2,
+			InitialRebalanceDelay:    500 * time.Millisecond,
 			ProbingRebalanceInterval: 10 * time.Minute,
 			TaskTimeout:              5 * time.Minute,
 			BufferedRecords:          1000,

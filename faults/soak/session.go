@@ -275,6 +275,7 @@ func (s *Session) instanceConfig(name, dir string) runtime.Config {
 	cfg.Guarantee, cfg.StateMode = runtime.Guarantee(r.Guarantee), runtime.StateMode(r.StateMode)
 	cfg.TaskTimeout, cfg.MaxTaskIdle, cfg.BufferedRecords = r.TaskTimeout, r.MaxTaskIdle, r.BufferedRecords
 	cfg.StandbyReplicas, cfg.AcceptableRecoveryLag = r.StandbyReplicas, int64(r.AcceptableRecoveryLag)
+	cfg.InitialRebalanceDelay = r.InitialRebalanceDelay
 	cfg.MaxWarmupReplicas, cfg.ProbingInterval = r.MaxWarmupReplicas, r.ProbingRebalanceInterval
 	cfg.RecordCache, cfg.StateCleanupDelay = int64(r.RecordCache), r.StateCleanupDelay
 	if r.StaticMembership {
