@@ -1,0 +1,42 @@
+package soak
+
+import (
+	"errors"
+	"io"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// refusalOfClient is refusal for what the brokers say themselves.
+func (c *ClusterSettings) refusalOfClient(err error, who string) error {
+	var first *kgo.ErrFirstReadEOF
+	switch {
+	case errors.Is(err, kerr.SaslAuthenticationFailed):
+		if c.SASL.Mechanism == mechanismOAuthBearer {
+			return Runf("%s: %w; see cluster.sasl.token_file", who, err)
+		}
+		return Runf("%s: wrong name or password for %s: %w; see cluster.sasl.username and password_file", who, c.SASL.Mechanism, err)
+	case errors.Is(err, kerr.UnsupportedSaslMechanism):
+		return Runf("%s does not offer %s: %w; choose another cluster.sasl.mechanism, or another listener", c.where(), c.SASL.Mechanism, err)
+	case errors.Is(err, kerr.IllegalSaslState):
+		return Runf("%s does not ask for SASL: %w; leave out cluster.sasl.mechanism, or name the listener that does", c.where(), err)
+	case errors.As(err, &first), errors.Is(err, io.EOF) && (c.TLS.Enabled || c.SASL.Mechanism == ""):
+		return Runf("%s closes every connection at once: it wants %s; or name another listener", c.where(), c.missing())
+	}
+	return nil
+}
+
+// missing says which settings a listener may want that hangs up.
+func (c *ClusterSettings) missing() string {
+	switch {
+	case !c.TLS.Enabled && c.SASL.Mechanism == "":
+		return "TLS or SASL; see cluster.tls.enabled and cluster.sasl.mechanism"
+	case !c.TLS.Enabled:
+		return "TLS; see cluster.tls.enabled"
+	case c.SASL.Mechanism == "":
+		return "SASL, or a client certificate; see cluster.sasl.mechanism and cluster.tls.cert_file"
+	default:
+		return "other credentials; see cluster.sasl and cluster.tls.cert_file"
+	}
+}
