@@ -3,8 +3,8 @@ package soak
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -27,6 +27,8 @@ type Finding struct {
 	Result string `json:"result"`
 	Found  string `json:"found"`
 	Advice string `json:"advice,omitempty"`
+	// Topics are all that the finding is about; their number and the first one are part of Check.
+	Topics []string `json:"topics,omitempty"`
 
 	usage bool // It is the configuration that has to change, not the cluster.
 }
@@ -123,23 +125,24 @@ func (c *cluster) inspect(ctx context.Context, cfg *Config, program *topology.To
 	return i.findings, nil
 }
 
-// refuse makes the error that a run ends with before it has begun: one line for each check that failed.
+// refuse makes the error that a run ends with before it has begun: what failed first, for the rest mostly has the same reason.
 func refuse(findings []Finding) error {
-	var errs []error
-	for _, f := range findings {
-		if f.Result != CheckFailed {
-			continue
-		}
-		text := f.Check + ": " + f.Found
-		if f.Advice != "" {
-			text += "; " + f.Advice
-		}
-		if f.usage {
-			return Usagef("%s", text)
-		}
-		errs = append(errs, Runf("%s", text))
+	failed := slices.DeleteFunc(slices.Clone(findings), func(f Finding) bool { return f.Result != CheckFailed })
+	if len(failed) == 0 {
+		return nil
 	}
-	return errors.Join(errs...)
+	f := failed[0]
+	text := f.Check + ": " + f.Found
+	if f.Advice != "" {
+		text += "; " + f.Advice
+	}
+	if n := len(failed) - 1; n > 0 {
+		text += fmt.Sprintf(" (and %d more; eostop check lists them)", n)
+	}
+	if f.usage {
+		return Usagef("%s", text)
+	}
+	return Runf("%s", text)
 }
 
 // Text returns the report as a table for people.

@@ -63,7 +63,7 @@ func (i *inspection) versions(ctx context.Context) {
 		}
 		answered[v.NodeID] = v
 	}
-	found := fmt.Sprintf("%d, cluster %s, Kafka %s", len(all), i.id, i.version)
+	found := fmt.Sprintf("%d, cluster %s, Kafka %s", len(all), i.id, strings.TrimPrefix(i.version, "v"))
 	switch {
 	case len(answered) == 0:
 		i.add("brokers", CheckFailed, "none can be reached where the cluster says it is: "+strings.Join(silent, ", "), "see advertised.listeners of the brokers")

@@ -21,16 +21,18 @@ type topicState struct {
 	configs    map[string]string // nil = not shown to us
 }
 
-// topics looks at the topics that a run needs. Those that are as they should be share a line for each kind.
+// topics looks at the topics that a run needs. Those of a kind of which the same is found share a line.
 func (i *inspection) topics(ctx context.Context, planned []plannedTopic) {
 	states, err := i.topicStates(ctx, planned)
 	if err != nil {
 		i.add("topics", CheckUnknown, fmt.Sprintf("the cluster does not say which there are: %v", err), "")
 		return
 	}
-	good := map[string][]string{}
+	type same struct{ kind, result, found, advice string }
+	names := map[same][]string{}
+	var order []Finding
 	for _, t := range planned {
-		f := Finding{Check: t.kind + " " + t.name, Result: CheckOK}
+		f := Finding{Check: t.kind, Result: CheckOK}
 		state := states[t.name]
 		switch {
 		case state == nil || errors.Is(state.err, kerr.UnknownTopicOrPartition):
@@ -43,16 +45,20 @@ func (i *inspection) topics(ctx context.Context, planned []plannedTopic) {
 		default:
 			i.existing(t, state, &f)
 		}
-		if f.Result == CheckOK {
-			key := t.kind + " topics\x00" + f.Found
-			good[key] = append(good[key], t.name)
-			continue
+		key := same{f.Check, f.Result, f.Found, f.Advice}
+		if names[key] == nil {
+			order = append(order, f)
 		}
-		i.findings = append(i.findings, f)
+		names[key] = append(names[key], t.name)
 	}
-	for _, key := range sortedKeys(good) {
-		check, found, _ := strings.Cut(key, "\x00")
-		i.add(check, CheckOK, fmt.Sprintf("%d %s", len(good[key]), found), "")
+	for _, f := range order {
+		all := names[same{f.Check, f.Result, f.Found, f.Advice}]
+		f.Check += " " + all[0]
+		if len(all) > 1 {
+			f.Check += fmt.Sprintf(" and %d more", len(all)-1)
+		}
+		f.Topics = all
+		i.findings = append(i.findings, f)
 	}
 }
 
@@ -148,7 +154,7 @@ func described(configs map[string]string) string {
 func (i *inspection) existing(t plannedTopic, s *topicState, f *Finding) {
 	fail := func(found, advice string) { f.Result, f.Found, f.Advice = CheckFailed, found, advice }
 	warn := func(found, advice string) { f.Result, f.Found, f.Advice = CheckWarning, found, advice }
-	f.Found = fmt.Sprintf("are there, with %d partitions and %d replicas", s.partitions, s.replicas)
+	f.Found = fmt.Sprintf("%d partitions, %d replicas", s.partitions, s.replicas)
 	inSync, _ := strconv.Atoi(s.configs["min.insync.replicas"])
 	var denied, wanted []kmsg.ACLOperation
 	for _, operation := range i.operations(t) {

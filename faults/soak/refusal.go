@@ -3,6 +3,7 @@ package soak
 import (
 	"errors"
 	"io"
+	"strings"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -12,6 +13,8 @@ import (
 func (c *ClusterSettings) refusalOfClient(err error, who string) error {
 	var first *kgo.ErrFirstReadEOF
 	switch {
+	case err != nil && strings.Contains(err.Error(), "unexpected data in oauth response"): // an error object, by RFC 7628
+		return Runf("%s: it is not valid, or not any more; see cluster.sasl.token_file", who)
 	case errors.Is(err, kerr.SaslAuthenticationFailed):
 		if c.SASL.Mechanism == mechanismOAuthBearer {
 			return Runf("%s: %w; see cluster.sasl.token_file", who, err)
