@@ -24,7 +24,7 @@ func (c *ClusterSettings) refusalOfClient(err error, who string) error {
 		return Runf("%s does not offer %s: %w; choose another cluster.sasl.mechanism, or another listener", c.where(), c.SASL.Mechanism, err)
 	case errors.Is(err, kerr.IllegalSaslState):
 		return Runf("%s does not ask for SASL: %w; leave out cluster.sasl.mechanism, or name the listener that does", c.where(), err)
-	case errors.As(err, &first), errors.Is(err, io.EOF) && (c.TLS.Enabled || c.SASL.Mechanism == ""):
+	case errors.As(err, &first), errors.Is(err, io.EOF):
 		return Runf("%s closes every connection at once: it wants %s; or name another listener", c.where(), c.missing())
 	}
 	return nil
@@ -36,7 +36,7 @@ func (c *ClusterSettings) missing() string {
 	case !c.TLS.Enabled && c.SASL.Mechanism == "":
 		return "TLS or SASL; see cluster.tls.enabled and cluster.sasl.mechanism"
 	case !c.TLS.Enabled:
-		return "TLS; see cluster.tls.enabled"
+		return "TLS, or other credentials; see cluster.tls.enabled and cluster.sasl"
 	case c.SASL.Mechanism == "":
 		return "SASL, or a client certificate; see cluster.sasl.mechanism and cluster.tls.cert_file"
 	default:
