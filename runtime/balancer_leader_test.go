@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -166,6 +167,23 @@ func (l *leader) produce(topic string, partition int32, records int) {
 			l.t.Fatal(err)
 		}
 	}
+}
+
+// leaveOpen begins a transaction and leaves it open.
+func (l *leader) leaveOpen(transactionalID string) *kgo.Client {
+	l.t.Helper()
+	client, err := kgo.NewClient(kgo.SeedBrokers(l.cluster.ListenAddrs()...), kgo.TransactionalID(transactionalID))
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	l.t.Cleanup(client.Close)
+	if err := client.BeginTransaction(); err != nil {
+		l.t.Fatal(err)
+	}
+	if err := client.ProduceSync(l.t.Context(), &kgo.Record{Topic: "in", Value: []byte("v")}).FirstErr(); err != nil {
+		l.t.Fatal(err)
+	}
+	return client
 }
 
 func stateful(partitions ...int32) []TaskID {
@@ -383,6 +401,10 @@ func TestLeaderFencesWhatExpelledMembersLeft(t *testing.T) {
 		t.Fatal("the member with a producer for each task was given none")
 	}
 
+	for _, id := range []string{"app-1_0", "app-1_1", "app-3-1"} {
+		l.leaveOpen(id)
+	}
+	l.initialised()
 	told = l.rebalance(leading(nil), joined("third", 6, sub("3", nil)))
 	for _, id := range []string{"app-1_0", "app-1_1"} {
 		if ids := told["leader"].Fenced; !slices.Contains(ids, id) {
@@ -395,6 +417,37 @@ func TestLeaderFencesWhatExpelledMembersLeft(t *testing.T) {
 	l.rebalance(leading(nil), joined("third", 7, sub("3", nil)))
 	if ids := l.initialised(); len(ids) != 0 {
 		t.Errorf("%v were fenced a second time", ids)
+	}
+}
+
+// TestLeaderLeavesCleanLeaversAlone: a member that has gone and has nothing open was not expelled, or nothing is lost by that. It is not said
+// to have been fenced when it comes back. Where the broker cannot tell, it is.
+func TestLeaderLeavesCleanLeaversAlone(t *testing.T) {
+	for _, tells := range []bool{true, false} {
+		l := newLeader(t, nil)
+		if !tells {
+			l.cluster.ControlKey(kmsg.DescribeTransactions.Int16(), func(request kmsg.Request) (kmsg.Response, error, bool) {
+				l.cluster.KeepControl()
+				return nil, errors.New("a broker before 3.0"), true
+			})
+		}
+		producer := l.leaveOpen("app-2-1")
+		if err := producer.EndTransaction(t.Context(), kgo.TryCommit); err != nil {
+			t.Fatal(err)
+		}
+		l.rebalance(leading(nil), joined("other", 5, sub("2", nil)), joined("never", 5, sub("3", nil)))
+		l.initialised()
+		a := l.rebalance(leading(nil))["leader"]
+		fenced := []string{"app-2-1", "app-3-1"}
+		if tells {
+			fenced = nil
+		}
+		if ids := l.initialised(); !slices.Equal(ids, fenced) || !slices.Equal(a.Fenced, fenced) {
+			t.Errorf("the broker tells: %v: %v were fenced and %v are said to be, want %v", tells, ids, a.Fenced, fenced)
+		}
+		if !slices.Equal(a.TransactionalIDs, []string{"app-1-1"}) {
+			t.Errorf("the next leader hears of %v, want its own alone", a.TransactionalIDs)
+		}
 	}
 }
 
