@@ -98,6 +98,9 @@ type Config struct {
 	Policy Policy
 	// MaxMigrations in a row of one thread, without a commit between, are fatal: they would hide a mistake of ours.
 	MaxMigrations int
+	// StateFlushInterval is how often stores bring what was committed to the disk in the background. After a crash the changelog's
+	// records since then are restored. 0 = only when a memtable is full, and at the close.
+	StateFlushInterval time.Duration
 	// Memtable is the size of a store's memtable in bytes.
 	Memtable int
 }
@@ -132,6 +135,7 @@ func DefaultConfig() Config {
 		ActiveFencing:            true,
 		MaxMigrations:            20,
 		Memtable:                 1 << 20,
+		StateFlushInterval:       10 * time.Second,
 	}
 }
 
@@ -173,7 +177,7 @@ func (c *Config) Validate() error {
 	check(c.ReplicationFactor == -1 || c.ReplicationFactor > 0, "ReplicationFactor: %d, must be positive, or -1 for the broker's default", c.ReplicationFactor)
 	check(c.ChangelogRewriteInterval >= 0, "ChangelogRewriteInterval: %v, must not be negative", c.ChangelogRewriteInterval)
 	check(c.RepartitionPurgeInterval >= 0, "RepartitionPurgeInterval: %v, must not be negative", c.RepartitionPurgeInterval)
-	options := state.StoreOptions{MemtableBytes: c.Memtable}
+	options := state.StoreOptions{MemtableBytes: c.Memtable, FlushInterval: c.StateFlushInterval}
 	if err := options.Validate(); err != nil {
 		errs = append(errs, fmt.Errorf("%s: %w", "Memtable", err))
 	}

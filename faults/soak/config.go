@@ -59,6 +59,7 @@ type RuntimeSettings struct {
 	TransactionTimeout       time.Duration `yaml:"transaction_timeout"`
 	StoreCache               Size          `yaml:"store_cache"`                // block cache shared by all stores of the process
 	StoreMemtable            Size          `yaml:"store_memtable"`             // of each store
+	StateFlushInterval       time.Duration `yaml:"state_flush_interval"`       // 0 = never
 	ChangelogRewriteInterval time.Duration `yaml:"changelog_rewrite_interval"` // embedded broker only; 0 = never
 	RepartitionPurgeInterval time.Duration `yaml:"repartition_purge_interval"` // 0 = never
 	RecordCache              Size          `yaml:"record_cache"`               // of each instance; 0 = off
@@ -148,6 +149,7 @@ func Default() Config {
 			TransactionTimeout:       10 * time.Second,
 			StoreCache:               64 << 20,
 			StoreMemtable:            1 << 20,
+			StateFlushInterval:       10 * time.Second,
 			ChangelogRewriteInterval: 15 * time.Second,
 			RepartitionPurgeInterval: 30 * time.Second,
 			StateCleanupDelay:        10 * time.Minute,

@@ -286,7 +286,7 @@ func (s *Session) instanceConfig(name, dir string) runtime.Config {
 	cfg.RebalanceTimeout, cfg.TransactionTimeout = r.RebalanceTimeout, r.TransactionTimeout
 	cfg.ReplicationFactor = int16(s.cfg.Cluster.ReplicationFactor)
 	cfg.RepartitionPurgeInterval, cfg.ActiveFencing = r.RepartitionPurgeInterval, r.ActiveFencing
-	cfg.Memtable = int(r.StoreMemtable)
+	cfg.Memtable, cfg.StateFlushInterval = int(r.StoreMemtable), r.StateFlushInterval
 	if p, ok := findProfile(s.cfg.Faults.Profile); ok {
 		p.apply(&cfg)
 	}

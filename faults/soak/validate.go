@@ -176,6 +176,7 @@ func (v *validator) runtime() {
 	v.check(r.StoreCache >= 1<<20, "runtime.store_cache", "%s is too small; valid: 1MiB and more", r.StoreCache)
 	v.check(r.StoreMemtable >= 64<<10 && r.StoreMemtable <= 1<<30, "runtime.store_memtable",
 		"%s is out of range; valid: 64KiB to 1GiB", r.StoreMemtable)
+	v.check(r.StateFlushInterval >= 0, "runtime.state_flush_interval", "%s is negative; valid: 0s (never) and more", formatDuration(r.StateFlushInterval))
 	v.check(r.ChangelogRewriteInterval >= 0, "runtime.changelog_rewrite_interval",
 		"%s is negative; valid: 0s (never) and more", formatDuration(r.ChangelogRewriteInterval))
 	v.check(r.RepartitionPurgeInterval >= 0, "runtime.repartition_purge_interval",
