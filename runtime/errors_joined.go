@@ -8,7 +8,7 @@ import (
 // pathsOf takes a joined error apart: each path leads from the whole to one of the errors that were joined, through everything that
 // wraps it. An error in which nothing is joined is its own only path; where a format has several %w, they speak of one error.
 func pathsOf(err error) []error {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok && reflect.TypeOf(err) == joinedType { //nolint:errorlint // every link of the chain is looked at
+	if joined, ok := err.(interface{ Unwrap() []error }); ok && reflect.TypeOf(err) == joinedType {
 		var paths []error
 		for _, one := range joined.Unwrap() {
 			paths = append(paths, pathsOf(one)...)
@@ -43,10 +43,10 @@ func (l *link) Unwrap() error { return l.below }
 
 // Is implements what errors.Is looks for.
 func (l *link) Is(target error) bool {
-	if reflect.TypeOf(target).Comparable() && l.node == target { //nolint:errorlint // the node alone is meant
+	if reflect.TypeOf(target).Comparable() && l.node == target {
 		return true
 	}
-	is, ok := l.node.(interface{ Is(error) bool }) //nolint:errorlint // the node alone is meant
+	is, ok := l.node.(interface{ Is(error) bool })
 	return ok && is.Is(target)
 }
 
@@ -57,6 +57,6 @@ func (l *link) As(target any) bool {
 		into.Set(reflect.ValueOf(l.node))
 		return true
 	}
-	as, ok := l.node.(interface{ As(any) bool }) //nolint:errorlint // the node alone is meant
+	as, ok := l.node.(interface{ As(any) bool })
 	return ok && as.As(target)
 }

@@ -18,7 +18,7 @@ import (
 func TestClassifyJoined(t *testing.T) {
 	never := errors.New("never seen")
 	fatal, corrupted := error(kerr.GroupAuthorizationFailed), error(kerr.OffsetOutOfRange)
-	migrated, retriable := error(kerr.ProducerFenced), error(state.ErrInUse)
+	migrated, retriable := error(kerr.ProducerFenced), state.ErrInUse
 	in := func(err error) error { return &transactionError{"send", err} }
 	tests := []struct {
 		name  string
@@ -104,8 +104,12 @@ func TestJoinedErrorsNameTheirSlots(t *testing.T) {
 		err  error
 		want int
 	}{
-		{one, 1}, {errors.Join(one, two), 2}, {fmt.Errorf("poll: %w", errors.Join(one, two)), 2}, {errors.Join(one, one), 1},
-		{errors.Join(one, kerr.ProducerFenced), 3}, {kerr.ProducerFenced, 3},
+		{one, 1},
+		{errors.Join(one, two), 2},
+		{fmt.Errorf("poll: %w", errors.Join(one, two)), 2},
+		{errors.Join(one, one), 1},
+		{errors.Join(one, kerr.ProducerFenced), 3},
+		{kerr.ProducerFenced, 3},
 	} {
 		if got := thread.failedSlots(test.err); len(got) != test.want {
 			t.Errorf("%v: %d slots, want %d", test.err, len(got), test.want)
