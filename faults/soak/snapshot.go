@@ -58,6 +58,7 @@ type Snapshot struct {
 	Transactions Transactions `json:"transactions"`
 
 	Instances []Instance      `json:"instances"`
+	Elsewhere []Elsewhere     `json:"elsewhere,omitempty"` // members of the group in other processes
 	Cuts      []Cut           `json:"cuts"`               // in order of their start
 	NextCut   *PlannedCut     `json:"next_cut,omitempty"` // nil when none is planned
 	Events    []journal.Event `json:"-"`                  // the newest ones, oldest first
