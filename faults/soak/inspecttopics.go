@@ -132,14 +132,14 @@ func (i *inspection) creatable(ctx context.Context, t plannedTopic, f *Finding) 
 		f.Found = "will be created"
 	case isRefused(err):
 		f.Result, f.Found = CheckFailed, fmt.Sprintf("does not exist, and we may not create it: %v", err)
-		f.Advice = fmt.Sprintf("create it with %d partitions%s, or allow CREATE on it", t.partitions, described(t.configs))
+		f.Advice = fmt.Sprintf("create it with %d partitions%s, or allow CREATE on it", t.partitions, settingsText(t.configs))
 	default:
 		f.Result, f.Found = CheckFailed, strings.TrimSpace(fmt.Sprintf("cannot be created: %v %s", err, message))
-		f.Advice = fmt.Sprintf("create it with %d partitions%s, or change cluster.replication_factor", t.partitions, described(t.configs))
+		f.Advice = fmt.Sprintf("create it with %d partitions%s, or change cluster.replication_factor", t.partitions, settingsText(t.configs))
 	}
 }
 
-func described(configs map[string]string) string {
+func settingsText(configs map[string]string) string {
 	var parts []string
 	for _, key := range sortedKeys(configs) {
 		parts = append(parts, key+"="+configs[key])
