@@ -91,7 +91,9 @@ func (c *Config) program() (*topology.Topology, ProgramTopics, error) {
 }
 
 // builtinTopics are the topics of each built-in program for an application.
-func builtinTopics(applicationID string) []ProgramTopics { return []ProgramTopics{Topics(applicationID)} }
+func builtinTopics(applicationID string) []ProgramTopics {
+	return []ProgramTopics{Topics(applicationID)}
+}
 
 // inspection collects findings.
 type inspection struct {

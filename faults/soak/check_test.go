@@ -71,10 +71,18 @@ func TestCheckFindsWhatIsWrong(t *testing.T) {
 		want   string
 		result string
 	}{
-		{"transaction time-out", []kfake.Opt{kfake.BrokerConfigs(map[string]string{"transaction.max.timeout.ms": "5000"})}, nil, nil,
-			"transaction time-out", "10s, valid: up to 5s is more than the brokers take", CheckFailed},
-		{"session time-out", []kfake.Opt{kfake.GroupMinSessionTimeout(time.Minute), kfake.GroupMaxSessionTimeout(2 * time.Minute)}, nil, nil,
-			"session time-out", "the brokers refuse 10s", CheckFailed},
+		{
+			"transaction time-out",
+			[]kfake.Opt{kfake.BrokerConfigs(map[string]string{"transaction.max.timeout.ms": "5000"})},
+			nil, nil,
+			"transaction time-out", "10s, valid: up to 5s is more than the brokers take", CheckFailed,
+		},
+		{
+			"session time-out",
+			[]kfake.Opt{kfake.GroupMinSessionTimeout(time.Minute), kfake.GroupMaxSessionTimeout(2 * time.Minute)},
+			nil, nil,
+			"session time-out", "the brokers refuse 10s", CheckFailed,
+		},
 		{"replication", nil, func(c *Config) { c.Cluster.ReplicationFactor = 3 }, nil, "replication", "3 for new topics, 1 brokers", CheckFailed},
 		{"input", nil, nil, map[string]int32{"safe-input": 7}, "input safe-input", "has 7 partitions, not 3", CheckFailed},
 		{"changelog", nil, nil, map[string]int32{"safe-" + storeCount + "-changelog": 2}, "changelog safe-" + storeCount + "-changelog", "has 2 partitions, not 3", CheckFailed},

@@ -133,8 +133,8 @@ func Default() Config {
 	return Config{
 		Application: ApplicationSettings{ID: "eostop", Name: "i", Topology: topologySoak},
 		Cluster: ClusterSettings{
-			Embedded:          EmbeddedSettings{Nodes: 1, Version: "3.7", SegmentBytes: 256 << 10},
-			Partitions:        9,
+			Embedded:   EmbeddedSettings{Nodes: 1, Version: "3.7", SegmentBytes: 256 << 10},
+			Partitions: 9,
 		},
 		Runtime: RuntimeSettings{
 			Guarantee:                string(runtime.ExactlyOnceV2),

@@ -66,12 +66,10 @@ func (i *inspection) topics(ctx context.Context, planned []plannedTopic) {
 func (i *inspection) topicStates(ctx context.Context, planned []plannedTopic) (map[string]*topicState, error) {
 	request := kmsg.NewPtrMetadataRequest()
 	request.IncludeTopicAuthorizedOperations = true
-	var names []string
 	for _, t := range planned {
 		topic := kmsg.NewMetadataRequestTopic()
 		topic.Topic = &t.name
 		request.Topics = append(request.Topics, topic)
-		names = append(names, t.name)
 	}
 	response, err := request.RequestWith(ctx, i.client)
 	if err != nil {
