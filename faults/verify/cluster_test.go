@@ -68,7 +68,7 @@ func (c *cluster) config() Config {
 	cfg := Default()
 	cfg.Seeds, cfg.Dial, cfg.Hash = []string{"127.0.0.1:9092"}, c.network.DialContext, testHash
 	cfg.Input, cfg.Outputs, cfg.Changelogs = "app-input", make(map[string]string), make(map[string]string)
-	m := newSoak(testHash)
+	m := newSoak(Mode{}, testHash)
 	for _, s := range m.Streams() {
 		cfg.Outputs[s.Role] = "app-" + s.Role
 	}
