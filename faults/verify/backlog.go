@@ -35,7 +35,7 @@ const (
 // backlog holds the effects of the inputs of one partition in the order of the log, from the first input that is not
 // settled. Entries are named by a number that counts all entries of the partition.
 type backlog struct {
-	partition int32
+	partition  int32
 	ring       []entry // length is a power of two
 	head, tail int64
 	runs       []uint64 // in the order of their first input; usually one

@@ -159,6 +159,9 @@ func (m *soakModel) Finals() []Missing {
 		for stream := soakGroupCount; stream <= soakGroupMax; stream++ {
 			note(stream, string(g.name), g.ledger(stream))
 		}
+		if changes := g.ledger(soakGroupCount).applied; !m.mode.Cached && g.maxima < changes {
+			all = append(all, Missing{soakGroupMax, fmt.Sprintf("%s: %d maxima, want %d", g.name, g.maxima, changes)})
+		}
 	}
 	note(soakTotal, totalKey, &m.total.events)
 	note(soakTotal, totalKey, &m.total.peak)
@@ -201,9 +204,12 @@ func (m *soakModel) CheckAnonymous(stream int, name, value []byte, forced bool) 
 	if !forced && !m.ready(stream, group, value) {
 		return "", false
 	}
-	if stream == soakGroupMax && m.mode.Cached {
-		m.total.events.apply(1)
-		m.total.peak.apply(number(value))
+	if stream == soakGroupMax {
+		g.maxima++
+		if m.mode.Cached {
+			m.total.events.apply(1)
+			m.total.peak.apply(number(value))
+		}
 	}
 	return m.checkLedgers(stream, g, value).Wrong, true
 }

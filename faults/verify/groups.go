@@ -22,6 +22,7 @@ type soakGroup struct {
 	sums   filtered
 	// ledgers follow count, sum and maximum where the order is not shown.
 	ledgers [3]ledger
+	maxima  int64 // outputs without provenance on the group-max stream
 }
 
 func (g *soakGroup) begin(number int) {

@@ -76,8 +76,12 @@ func (l *ledger) short() string {
 
 // final tells what is missing at the end, when the last value shown must be the whole.
 func (l *ledger) final() string {
-	if l.loose || l.shown >= l.applied || l.applied%l.every != 0 {
+	want := l.applied
+	if l.step > 0 {
+		want -= want % l.every // no value that the filter lets pass is jumped over
+	}
+	if l.loose || l.shown >= want || want%l.every != 0 {
 		return ""
 	}
-	return fmt.Sprintf("the last %s is %d, want %d", l.what, l.shown, l.applied)
+	return fmt.Sprintf("the last %s is %d, want %d", l.what, l.shown, want)
 }

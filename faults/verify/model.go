@@ -49,7 +49,7 @@ const noUnit = -1
 // Effect is what an input owes to one unit. A unit is what keeps order: the outputs of a unit on one stream come in the
 // order of its inputs, which are all in the same partition. Units are numbered from 0 by the model.
 type Effect struct {
-	Unit  int32
+	Unit int32
 	// Free is true where the outputs of the unit spread over partitions, so that they are not seen in order. The first of
 	// the facts is a fingerprint of the output then, see Model.Fingerprint.
 	Free  bool
