@@ -247,6 +247,17 @@ func (a *admin) initProducerID(ctx context.Context, transactionalID string, tran
 	}
 }
 
+// removeMember takes a static member out of the group in its name.
+func (a *admin) removeMember(ctx context.Context, instanceID string) error {
+	ctx, cancel := context.WithTimeout(ctx, a.timeout)
+	defer cancel()
+	responses, err := a.adm.LeaveGroup(ctx, kadm.LeaveGroup(a.group).Reason("stream thread removed").InstanceIDs(instanceID))
+	if err != nil {
+		return err
+	}
+	return responses.Error()
+}
+
 func topicsOf(partitions []topicPartition) []string {
 	var topics []string
 	for _, tp := range partitions {

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"runtime/debug"
 	"slices"
-	"sync"
 	"time"
 
 	"eostop/runtime/journal"
@@ -35,20 +34,12 @@ func (b *groupBalancer) IsCooperative() bool { return true }
 
 // JoinGroupMetadata implements kgo.GroupBalancer.
 func (b *groupBalancer) JoinGroupMetadata(topics []string, _ map[string][]int32, generation int32) []byte {
-	inst, m := b.member.thread.instance, b.member
-	m.join(generation)
+	b.member.join(generation)
 	meta := kmsg.NewConsumerMemberMetadata()
 	meta.Version = 3
 	meta.Topics = topics
 	meta.Generation = generation
-	stored := map[string]int64{}
-	for _, task := range inst.directory.StoredTasks() {
-		stored[task] = 1
-	}
-	meta.UserData = encodeUserData(subscription{
-		Version: userDataVersion, ProcessID: inst.directory.ProcessID(), Thread: m.thread.name,
-		TransactionalID: inst.transactionalID(m.thread.index), Tasks: *m.owned.Load(), Stored: stored, Nonce: m.nonce.Load(),
-	})
+	meta.UserData = encodeUserData(b.member.subscription())
 	return meta.AppendTo(nil)
 }
 
@@ -63,15 +54,15 @@ func (b *groupBalancer) ParseSyncAssignment(raw []byte) (map[string][]int32, err
 	if err != nil {
 		return nil, err
 	}
-	b.member.latest.Store(parsed)
+	b.member.receive(parsed)
 	return map[string][]int32{}, nil
 }
 
 // MemberBalancer implements kgo.GroupBalancer; only the leader gets here.
 func (b *groupBalancer) MemberBalancer(members []kmsg.JoinGroupResponseMember) (kgo.GroupMemberBalancer, map[string]struct{}, error) {
-	bal := &balance{member: b.member}
+	bal := &balance{member: b.member, version: userDataVersion}
 	newest := int32(-1)
-	claims := make([]int32, 0, len(members))
+	generations := make([]int32, 0, len(members))
 	for _, m := range members {
 		meta := kmsg.NewConsumerMemberMetadata()
 		if err := meta.ReadFrom(m.ProtocolMetadata); err != nil {
@@ -82,18 +73,27 @@ func (b *groupBalancer) MemberBalancer(members []kmsg.JoinGroupResponseMember) (
 			return nil, nil, fmt.Errorf("member %s: %w", m.MemberID, err)
 		}
 		bal.subscriptions = append(bal.subscriptions, sub)
-		bal.members = append(bal.members, assignee{member: m.MemberID, process: sub.ProcessID, thread: sub.Thread, owned: sub.Tasks, claimed: sub.Tasks, stored: storedTasks(sub)})
-		claims = append(claims, meta.Generation)
-		if len(sub.Tasks) > 0 {
+		bal.version = min(bal.version, sub.Version)
+		bal.members = append(bal.members, assignee{
+			member: m.MemberID, process: sub.ProcessID, thread: sub.Thread,
+			owned: sub.Tasks, claimed: sub.Tasks, promised: sub.Promised,
+			standbys: slices.Concat(sub.Standby, sub.PromisedStandby), claimedStandbys: sub.Standby,
+		})
+		generations = append(generations, meta.Generation)
+		if len(sub.Tasks)+len(sub.Standby) > 0 {
 			newest = max(newest, meta.Generation)
+		}
+		if sub.Guarantee == ExactlyOnce {
+			bal.exactlyOnce = append(bal.exactlyOnce, m.MemberID)
 		}
 	}
 	// A claim from an older generation is that of a member that has missed a rebalance: its tasks may have been
 	// somebody else's since (KIP-792). It is no reason to keep them there, but they stay withheld from others: also a
 	// member that was never expelled claims with an old generation, when the answer to its last join was lost.
 	for i := range bal.members {
-		if claims[i] < newest {
-			bal.members[i].owned = nil
+		if generations[i] < newest {
+			m := &bal.members[i]
+			m.owned, m.standbys, m.promised = nil, nil, nil
 		}
 	}
 	topics := map[string]struct{}{}
@@ -103,21 +103,13 @@ func (b *groupBalancer) MemberBalancer(members []kmsg.JoinGroupResponseMember) (
 	return bal, topics, nil
 }
 
-func storedTasks(sub subscription) map[TaskID]bool {
-	stored := map[TaskID]bool{}
-	for name := range sub.Stored {
-		if id, err := ParseTaskID(name); err == nil {
-			stored[id] = true
-		}
-	}
-	return stored
-}
-
 // balance is one rebalance, decided by the leader.
 type balance struct {
 	member        *membership
 	members       []assignee
-	subscriptions []subscription
+	subscriptions []subscription // of the members, in the same order
+	version       int            // the lowest among the members: what they are told must be possible in it
+	exactlyOnce   []string       // member ids of those with a transactional producer for each task
 }
 
 // Balance implements kgo.GroupMemberBalancer; the client calls BalanceOrError instead.
@@ -131,7 +123,7 @@ func (b *balance) Balance(topics map[string]int32) kgo.IntoSyncAssignment {
 
 // BalanceOrError implements kgo.GroupMemberBalancerOrError: it makes sure that internal topics exist, aborts what expelled
 // members left open, and assigns the tasks.
-func (b *balance) BalanceOrError(topics map[string]int32) (plan kgo.IntoSyncAssignment, err error) {
+func (b *balance) BalanceOrError(external map[string]int32) (answer kgo.IntoSyncAssignment, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("assign tasks: %w", &PanicError{Value: r, Stack: debug.Stack()})
@@ -140,93 +132,146 @@ func (b *balance) BalanceOrError(topics map[string]int32) (plan kgo.IntoSyncAssi
 	inst := b.member.thread.instance
 	ctx := b.member.thread.ctx
 
-	common := assignment{Version: userDataVersion, Leader: b.member.thread.name}
+	common := assignment{Version: b.version, Leader: b.member.thread.name, ExactlyOnce: b.exactlyOnce != nil, PerTask: b.perTask()}
 	common.TransactionalIDs, common.Fenced = b.fence(ctx)
-	common.Partitions, err = inst.program.ensureTopics(ctx, inst.admin, &inst.cfg, topics)
+	if b.shutdown() {
+		common.Shutdown = true
+		return b.encode(common, plan{}), nil
+	}
+	topics, err := inst.program.ensureTopics(ctx, inst.admin, &inst.cfg, external)
 	if err != nil {
 		var unusable *topicError
 		if !asTopicError(err, &unusable) {
 			return nil, fmt.Errorf("internal topics: %w", err)
 		}
 		common.Error = unusable.Error()
-		return b.encode(common, nil), nil
+		return b.encode(common, plan{}), nil
 	}
+	common.Partitions = topics.partitions
 	start := time.Now()
-	wanted := assignTasks(inst.program.tasks(common.Partitions), b.members)
-	now := withhold(wanted, b.members)
-	b.member.thread.emit(journal.Event{
-		Kind: journal.KindGroup, Level: journal.Info, To: "balanced", Count: int64(len(b.members)), Duration: time.Since(start),
-		Text: fmt.Sprintf("Decided on assignment: %d tasks for %d members, %d tasks wait for their present owner", count(wanted), len(b.members), count(wanted)-count(now)),
-	})
+	wanted := assignTasks(b.assignorInput(ctx, topics))
+	now := wanted.withhold(b.members)
+	b.handOut(&common, now)
+	if wanted.probing {
+		common.Probing = time.Now().Add(inst.cfg.ProbingInterval).UnixMilli()
+	}
+	b.report(wanted, now, time.Since(start), common.Probing)
 	return b.encode(common, now), nil
 }
 
-func count(plan map[string][]TaskID) int {
-	n := 0
-	for _, tasks := range plan {
-		n += len(tasks)
-	}
-	return n
+// perTask reports whether members of exactly_once are there or were there in the previous assignment.
+func (b *balance) perTask() bool {
+	previous := b.member.latest.Load()
+	return b.exactlyOnce != nil || (previous != nil && previous.ExactlyOnce) ||
+		slices.ContainsFunc(b.subscriptions, func(s subscription) bool { return s.PerTask })
 }
 
-// fencingLimit is how long the leader may take to abort what expelled members left open.
-const fencingLimit = 2 * time.Second
+// shutdown reports whether a member has asked for the end of the application.
+func (b *balance) shutdown() bool {
+	asked := slices.IndexFunc(b.subscriptions, func(s subscription) bool { return s.Shutdown })
+	if asked < 0 {
+		return false
+	}
+	b.member.thread.emit(journal.Event{
+		Kind: journal.KindGroup, Level: journal.Warn, To: "shutdown", Cause: "shutdown requested", Count: int64(len(b.members)),
+		Text: fmt.Sprintf("Shutdown of the application was requested by %s. All members are told", b.subscriptions[asked].Thread),
+	})
+	return true
+}
 
-// fence initialises the transactional ids that the previous assignment names and no present member uses: that aborts the
-// open transactions of expelled members, which takers would otherwise wait for until the coordinator's scan. It can only
-// abort, never commit. Failures are ignored: then the takers wait. It returns the ids of all members, and the fenced ids
-// whose members have not come back yet.
-func (b *balance) fence(ctx context.Context) (current, fenced []string) {
-	for _, sub := range b.subscriptions {
-		current = append(current, sub.TransactionalID)
-	}
-	slices.Sort(current)
-	previous := b.member.latest.Load()
-	if previous == nil || !b.member.thread.instance.cfg.ActiveFencing {
-		return current, nil
-	}
-	fenced = slices.Clone(previous.Fenced)
-	var gone []string
-	for _, id := range previous.TransactionalIDs {
-		if !slices.Contains(current, id) {
-			gone = append(gone, id)
-		}
-	}
-	ctx, cancel := context.WithTimeout(ctx, fencingLimit)
-	defer cancel()
+// assignorInput puts together what the assignor decides by. Only a limited lag is worth asking the brokers for the ends of the
+// changelogs.
+func (b *balance) assignorInput(ctx context.Context, topics ensuredTopics) assignorInput {
 	inst := b.member.thread.instance
-	var wg sync.WaitGroup
-	for _, id := range gone {
-		wg.Go(func() {
-			err := inst.admin.initProducerID(ctx, id, inst.cfg.TransactionTimeout)
-			e := journal.Event{
-				Kind: journal.KindTransaction, Level: journal.Info, TransactionalID: id, To: "ABORTED", Cause: "fenced by the group after expulsion",
-				Text: fmt.Sprintf("The group aborts what expelled producer %s left open", id),
-			}
-			if err != nil {
-				e.Level, e.Error = journal.Warn, err.Error()
-			}
-			b.member.thread.emit(e)
+	cfg := &inst.cfg
+	in := assignorInput{
+		tasks: inst.program.tasks(topics.partitions), members: b.members,
+		standbyReplicas: cfg.StandbyReplicas, acceptableLag: cfg.AcceptableRecoveryLag, maxWarmups: cfg.MaxWarmupReplicas,
+	}
+	if b.version < 2 {
+		in.standbyReplicas, in.acceptableLag = 0, unlimitedLag // no standbys, so no warm-ups
+		b.member.thread.emit(journal.Event{
+			Kind: journal.KindGroup, Level: journal.Info, To: "downgraded",
+			Text: fmt.Sprintf("Some members know version %d of the assignment only. There are no standbys until all know version %d", b.version, userDataVersion),
 		})
 	}
-	wg.Wait()
-	fenced = append(fenced, gone...)
-	// A member that is back learns it from this assignment; the next one need not say it again.
-	returned := func(id string) bool {
-		return slices.Contains(current, id) && slices.Contains(previous.TransactionalIDs, id)
+	said := make([]memberOffsets, 0, len(b.members))
+	processes := map[string]bool{}
+	for i := range b.members {
+		said = append(said, offsetsOf(&b.subscriptions[i], b.members[i].owned))
+		processes[b.members[i].process] = true
 	}
-	fenced = slices.DeleteFunc(fenced, returned)
-	slices.Sort(fenced)
-	return current, slices.Compact(fenced)
+	offsets := offsetsByProcess(b.members, said)
+	if in.acceptableLag != unlimitedLag && len(processes) > 1 {
+		ends, err := inst.program.changelogEnds(ctx, inst.admin, in.tasks, topics.created)
+		if err == nil {
+			in.lags, in.whole = lagsFrom(offsets, ends)
+			return in
+		}
+		in.preserve = true
+		b.member.thread.emit(journal.Event{
+			Kind: journal.KindGroup, Level: journal.Warn, To: "lags unknown", Error: err.Error(),
+			Text: "Failed to fetch end offsets for changelogs, will return previous assignment to clients and trigger another rebalance to retry.",
+		})
+	}
+	in.lags = lagsAmong(offsets)
+	return in
+}
+
+// report says what was decided, in Kafka Streams' words.
+func (b *balance) report(wanted, now plan, took time.Duration, probing int64) {
+	t := b.member.thread
+	tasks, given := wanted.actives(), now.actives()
+	standbys, warmups := wanted.standbys()
+	no, text := " no", fmt.Sprintf("Decided on assignment: %d tasks for %d members, %d tasks wait for their present owner", tasks, len(b.members), tasks-given)
+	if wanted.probing {
+		no = ""
+	}
+	if standbys > 0 {
+		text += fmt.Sprintf(", %d standby tasks, %d of them warm-ups", standbys, warmups)
+	}
+	t.emit(journal.Event{
+		Kind: journal.KindGroup, Level: journal.Info, To: "balanced", Count: int64(len(b.members)), Duration: took,
+		Text: text + fmt.Sprintf(", with%s followup probing rebalance.", no),
+	})
+	if wanted.missing > 0 {
+		t.emit(journal.Event{
+			Kind: journal.KindGroup, Level: journal.Warn, To: "standbys missing", Count: int64(wanted.missing),
+			Text: fmt.Sprintf("Unable to assign %d of %d standby tasks. There is not enough available capacity. "+
+				"You should increase the number of application instances to maintain the requested number of standby replicas.",
+				wanted.missing, wanted.missing+standbys-warmups),
+		})
+	}
+	if probing > 0 {
+		t.emit(journal.Event{
+			Kind: journal.KindGroup, Level: journal.Info, To: "probing",
+			Text: fmt.Sprintf("Requesting followup rebalance be scheduled by %s for %s to probe for caught-up replica tasks.", t.name, utc(probing)),
+		})
+	}
+	e := journal.Event{Kind: journal.KindGroup, Level: journal.Info, To: "stable", Text: "Finished stable assignment of tasks, no followup rebalances required."}
+	if wanted.probing || slices.ContainsFunc(b.members, func(m assignee) bool { return now.members[m.member].awaited }) {
+		e.To, e.Text = "unstable", "Finished unstable assignment of tasks, a followup rebalance will be scheduled."
+	}
+	t.emit(e)
+}
+
+// utc renders a time as log lines show it.
+func utc(milliseconds int64) string {
+	return time.UnixMilli(milliseconds).UTC().Format(time.RFC3339Nano)
 }
 
 // encode renders the assignment of each member. The topics are there for the group's tools; members go by the tasks.
-func (b *balance) encode(common assignment, plan map[string][]TaskID) syncAssignment {
+// The followup rebalance is the leader's business: if it is lost, there is another rebalance anyway.
+func (b *balance) encode(common assignment, now plan) syncAssignment {
 	var out syncAssignment
 	program := b.member.thread.instance.program
 	for _, m := range b.members {
-		a := common
-		a.Tasks = plan[m.member]
+		a, mine := common, now.members[m.member]
+		a.Tasks, a.Standby, a.Warmups = mine.active, mine.standby, mine.warmups
+		a.Promised, a.PromisedStandby, a.Awaited = mine.promised, mine.promisedStandbys, mine.awaited
+		if m.thread != b.member.thread.name {
+			a.Probing = 0
+		}
 		meta := kmsg.NewConsumerMemberAssignment()
 		byTopic := map[string][]int32{}
 		for _, id := range a.Tasks {

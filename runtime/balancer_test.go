@@ -1,14 +1,11 @@
 package runtime
 
 import (
-	"errors"
 	"maps"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
-
-	"eostop/runtime/topology"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -29,7 +26,7 @@ func joined(id string, generation int32, sub subscription) kmsg.JoinGroupRespons
 
 func TestJoinGroupMetadata(t *testing.T) {
 	b := testBalancer(t)
-	b.member.own([]TaskID{{0, 1}, {1, 2}})
+	b.member.claim([]TaskID{{0, 1}, {1, 2}}, []TaskID{{1, 0}})
 	b.member.nonce.Store(5)
 	var meta kmsg.ConsumerMemberMetadata
 	if err := meta.ReadFrom(b.JoinGroupMetadata([]string{"in", "side"}, nil, 7)); err != nil {
@@ -43,6 +40,8 @@ func TestJoinGroupMetadata(t *testing.T) {
 	want := subscription{
 		Version: userDataVersion, ProcessID: inst.directory.ProcessID(), Thread: "i1-StreamThread-1",
 		TransactionalID: "app-" + inst.directory.ProcessID() + "-1", Tasks: []TaskID{{0, 1}, {1, 2}}, Nonce: 5,
+		Standby: []TaskID{{1, 0}}, Guarantee: "exactly_once_v2", TransactionalIDs: []string{"app-" + inst.directory.ProcessID() + "-1"},
+		Client: clientVersion(),
 	}
 	if meta.Generation != 7 || !slices.Equal(meta.Topics, []string{"in", "side"}) || !reflect.DeepEqual(sub, want) {
 		t.Errorf("got generation %d, topics %v, %+v; want %+v", meta.Generation, meta.Topics, sub, want)
@@ -61,7 +60,7 @@ func TestJoinGroupMetadataNamesStoredTasks(t *testing.T) {
 		t.Fatal(err)
 	}
 	sub, err := decodeSubscription(meta.UserData)
-	if err != nil || !maps.Equal(sub.Stored, map[string]int64{"1_2": 1}) {
+	if err != nil || !maps.Equal(sub.Stored, map[string]int64{"1_2": 0}) {
 		t.Errorf("got %v, %v, want task 1_2", sub.Stored, err)
 	}
 }
@@ -136,11 +135,15 @@ func TestOutdatedClaimIsWithheld(t *testing.T) {
 		}
 		members := got.(*balance).members
 		for _, tasks := range [][]TaskID{{one}, {one, two}} {
-			for member, mine := range withhold(assignTasks(tasks, members), members) {
-				if slices.Contains(mine, one) {
+			in := assignorInput{members: members, acceptableLag: unlimitedLag}
+			for _, id := range tasks {
+				in.tasks = append(in.tasks, assignorTask{id: id, stateful: true})
+			}
+			for member, mine := range assignTasks(in).withhold(members).members {
+				if slices.Contains(mine.active, one) {
 					t.Errorf("claims of generations %v: %s is given %s, which a and b claim", generations, member, one)
 				}
-				if member != "b" && slices.Contains(mine, two) {
+				if member != "b" && slices.Contains(mine.active, two) {
 					t.Errorf("claims of generations %v: %s is given %s, which b claims", generations, member, two)
 				}
 			}
@@ -152,14 +155,14 @@ func TestMemberBalancerReadsSubscriptions(t *testing.T) {
 	b := testBalancer(t)
 	got, _, err := b.MemberBalancer([]kmsg.JoinGroupResponseMember{
 		joined("a", 3, subscription{
-			Version: 1, ProcessID: "p1", Thread: "i1-StreamThread-1", TransactionalID: "app-p1-1", Stored: map[string]int64{"0_1": 1, "nonsense": 1},
+			Version: 1, ProcessID: "p1", Thread: "i1-StreamThread-1", TransactionalID: "app-p1-1",
 		}),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	m := got.(*balance).members[0]
-	if m.member != "a" || m.process != "p1" || m.thread != "i1-StreamThread-1" || !maps.Equal(m.stored, map[TaskID]bool{{0, 1}: true}) {
+	if m.member != "a" || m.process != "p1" || m.thread != "i1-StreamThread-1" {
 		t.Errorf("got %+v", m)
 	}
 }
@@ -180,11 +183,15 @@ func TestMemberBalancerRefuses(t *testing.T) {
 
 func TestEncodeAndParseAssignment(t *testing.T) {
 	b := testBalancer(t)
-	bal := &balance{member: b.member, members: []assignee{{member: "a"}, {member: "b"}}}
+	bal := &balance{member: b.member, version: userDataVersion, members: []assignee{{member: "a"}, {member: "b"}}}
 	common := assignment{
 		Version: userDataVersion, Partitions: map[string]int32{"in": 2, "side": 3, "app-mid": 3}, TransactionalIDs: []string{"app-p1-1"},
 	}
-	out := bal.encode(common, map[string][]TaskID{"a": {{0, 0}, {0, 2}, {1, 1}}}).IntoSyncAssignment()
+	now := plan{members: map[string]memberPlan{"a": {
+		active: []TaskID{{0, 0}, {0, 2}, {1, 1}}, standby: []TaskID{{1, 0}, {1, 2}}, warmups: []TaskID{{1, 2}},
+		promised: []TaskID{{0, 1}}, promisedStandbys: []TaskID{{1, 3}}, awaited: true,
+	}}}
+	out := bal.encode(common, now).IntoSyncAssignment()
 	if len(out) != 2 || out[0].MemberID != "a" || out[1].MemberID != "b" {
 		t.Fatalf("got %+v, want both members", out)
 	}
@@ -211,7 +218,8 @@ func TestEncodeAndParseAssignment(t *testing.T) {
 		t.Errorf("got %v, %v; the client must not be told of partitions", fetched, err)
 	}
 	want := common
-	want.Tasks = []TaskID{{0, 0}, {0, 2}, {1, 1}}
+	a := now.members["a"]
+	want.Tasks, want.Standby, want.Warmups, want.Promised, want.PromisedStandby, want.Awaited = a.active, a.standby, a.warmups, a.promised, a.promisedStandbys, true
 	if got := b.member.latest.Load(); !reflect.DeepEqual(*got, want) {
 		t.Errorf("got %+v, want %+v", *got, want)
 	}
@@ -248,7 +256,7 @@ func TestParseSyncAssignmentRefuses(t *testing.T) {
 // TestAssignmentErrorReachesEveryMember: a missing topic is not retried, every member is told.
 func TestAssignmentErrorReachesEveryMember(t *testing.T) {
 	b := testBalancer(t)
-	bal := &balance{member: b.member, members: []assignee{{member: "a"}, {member: "b"}}}
+	bal := &balance{member: b.member, version: userDataVersion, members: []assignee{{member: "a"}, {member: "b"}}}
 	plan, err := bal.BalanceOrError(map[string]int32{"in": 3})
 	if err != nil {
 		t.Fatal(err)
@@ -260,111 +268,5 @@ func TestAssignmentErrorReachesEveryMember(t *testing.T) {
 		if got := b.member.latest.Load(); !strings.Contains(got.Error, "side") || len(got.Tasks) != 0 {
 			t.Errorf("%s: got %+v, want an error about topic side", to.MemberID, *got)
 		}
-	}
-}
-
-func TestProgramNames(t *testing.T) {
-	p := newProgram(twoStepTopology(t, 0, nil), "app")
-	if got := p.externalTopics(); !slices.Equal(got, []string{"in", "side"}) {
-		t.Errorf("external topics %v", got)
-	}
-	for logical, want := range map[string]string{"in": "in", "mid": "app-mid", "elsewhere": "elsewhere"} {
-		if got := p.topic(logical); got != want {
-			t.Errorf("%s: got %s, want %s", logical, got, want)
-		}
-	}
-	if p.internal("in") || !p.internal("mid") {
-		t.Error("only mid is internal")
-	}
-	if got := changelogTopic("app", "KSTREAM-AGGREGATE-STATE-STORE-0000000007"); got != "app-KSTREAM-AGGREGATE-STATE-STORE-0000000007-changelog" {
-		t.Errorf("changelog %s", got)
-	}
-}
-
-func TestProgramTasks(t *testing.T) {
-	p := newProgram(twoStepTopology(t, 0, nil), "app")
-	got := p.tasks(map[string]int32{"in": 1, "side": 2, "app-mid": 3})
-	if want := []TaskID{{0, 0}, {0, 1}, {1, 0}, {1, 1}, {1, 2}}; !slices.Equal(got, want) {
-		t.Errorf("got %v, want %v", got, want)
-	}
-	if got := p.tasks(nil); len(got) != 0 {
-		t.Errorf("got %v without topics", got)
-	}
-}
-
-func TestRepartitionPartitions(t *testing.T) {
-	tests := []struct {
-		name     string
-		wanted   int32
-		external map[string]int32
-		want     map[string]int32
-	}{
-		{"derived from the largest source", 0, map[string]int32{"in": 2, "side": 5}, map[string]int32{"in": 2, "side": 5, "app-mid": 5}},
-		{"wanted", 7, map[string]int32{"in": 2, "side": 5}, map[string]int32{"in": 2, "side": 5, "app-mid": 7}},
-		{"other topics do not matter", 0, map[string]int32{"in": 1, "side": 1, "app-mid": 9, "x": 4}, map[string]int32{"in": 1, "side": 1, "app-mid": 1}},
-	}
-	for _, test := range tests {
-		got, err := newProgram(twoStepTopology(t, test.wanted, nil), "app").repartitionPartitions(test.external)
-		if err != nil || !maps.Equal(got, test.want) {
-			t.Errorf("%s: got %v, %v, want %v", test.name, got, err, test.want)
-		}
-	}
-}
-
-// TestRepartitionPartitionsChain: a count travels through several repartition topics.
-func TestRepartitionPartitionsChain(t *testing.T) {
-	b := topology.NewBuilder()
-	raw := topology.Bytes{}
-	// The last hop is added first, so that one pass over the sub-topologies is not enough.
-	topology.AddSource(b, "s3", raw, raw, "c")
-	topology.AddSink(b, "k3", "out", raw, raw, "s3")
-	topology.AddSource(b, "s2", raw, raw, "b")
-	topology.AddSink(b, "k2", "c", raw, raw, "s2")
-	topology.AddSource(b, "s1", raw, raw, "in")
-	topology.AddSink(b, "k1", "b", raw, raw, "s1")
-	b.AddRepartitionTopic(topology.RepartitionTopic{Name: "b"})
-	b.AddRepartitionTopic(topology.RepartitionTopic{Name: "c"})
-	top, err := b.Build()
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := newProgram(top, "app").repartitionPartitions(map[string]int32{"in": 4})
-	if want := map[string]int32{"in": 4, "app-b": 4, "app-c": 4}; err != nil || !maps.Equal(got, want) {
-		t.Errorf("got %v, %v, want %v", got, err, want)
-	}
-}
-
-// TestRepartitionLoopHasNoCount: topics that only feed each other have no number of partitions to derive.
-func TestRepartitionLoopHasNoCount(t *testing.T) {
-	b := topology.NewBuilder()
-	raw := topology.Bytes{}
-	topology.AddSource(b, "s0", raw, raw, "in")
-	topology.AddSink(b, "k0", "out", raw, raw, "s0")
-	topology.AddSource(b, "s1", raw, raw, "loop")
-	topology.AddSink(b, "k1", "loop", raw, raw, "s1")
-	b.AddRepartitionTopic(topology.RepartitionTopic{Name: "loop"})
-	top, err := b.Build()
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = newProgram(top, "app").repartitionPartitions(map[string]int32{"in": 4})
-	var unusable *topicError
-	if !asTopicError(err, &unusable) || !strings.Contains(err.Error(), "app-loop") {
-		t.Errorf("got %v, want a topic error that names the topic", err)
-	}
-}
-
-func TestMissingSourceTopic(t *testing.T) {
-	p := newProgram(twoStepTopology(t, 0, nil), "app")
-	for _, external := range []map[string]int32{nil, {"in": 3}, {"in": 3, "side": 0}} {
-		// No admin is needed: the error comes before anything is asked.
-		_, err := p.ensureTopics(t.Context(), nil, new(validConfig()), external)
-		var unusable *topicError
-		if !asTopicError(err, &unusable) || !strings.Contains(err.Error(), "does not exist; create it first") {
-			t.Errorf("%v: got %v, want a topic error", external, err)
-		}
-	}
-	if asTopicError(errors.New("x"), new(*topicError)) {
-		t.Error("any error is a topic error")
 	}
 }

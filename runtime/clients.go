@@ -44,11 +44,20 @@ func (i *Instance) clientOptions(t *StreamThread, role string) []kgo.Opt {
 	return i.baseOptions(t.name+"-"+role, &t.monitor)
 }
 
+// Roles of a thread's clients, which end their client ids.
+const (
+	restoreConsumer = "restore-consumer"
+	inputConsumer   = "input-consumer"
+	groupConsumer   = "consumer"
+	producerClient  = "producer"
+)
+
 // fetchOptions are those of a consumer of inputs or changelogs. It is given each partition with an offset and
 // never chooses one itself; control records move the position past the end of transactions.
 func (i *Instance) fetchOptions(t *StreamThread, role string) []kgo.Opt {
 	opts := i.clientOptions(t, role)
-	if i.cfg.Guarantee.Transactional() {
+	uncommitted := role == restoreConsumer && i.cfg.Policy.ReadUncommittedRestore
+	if i.cfg.Guarantee.Transactional() && !uncommitted {
 		opts = append(opts, kgo.FetchIsolationLevel(kgo.ReadCommitted()))
 	}
 	return append(opts,
@@ -63,7 +72,7 @@ func (i *Instance) fetchOptions(t *StreamThread, role string) []kgo.Opt {
 // repeated by the client: an old one that arrives late could decide the next transaction (KAFKA-17754). An unanswered one
 // leaves the outcome unknown, and the producer is re-initialised.
 func (i *Instance) producerOptions(t *StreamThread, transactionalID string) []kgo.Opt {
-	opts := append(i.clientOptions(t, "producer"),
+	opts := append(i.clientOptions(t, producerClient),
 		kgo.RecordPartitioner(partitioner{}),
 		kgo.ProducerLinger(0),
 		kgo.MaxBufferedRecords(50_000),

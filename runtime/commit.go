@@ -92,7 +92,7 @@ func (t *StreamThread) commitOffsets(ctx context.Context, producer *streamsProdu
 		return producer.commit(ctx, t.identity, offsets)
 	}
 	if err := t.member.commitOffsets(ctx, t.identity, offsets); err != nil {
-		return &transactionError{"commit offsets", err}
+		return at(PlaceCommit, &transactionError{"commit offsets", err})
 	}
 	producer.endTransaction()
 	return nil

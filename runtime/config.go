@@ -11,6 +11,7 @@ import (
 
 	"eostop/runtime/journal"
 	"eostop/runtime/state"
+	"eostop/runtime/topology"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -40,6 +41,16 @@ type Config struct {
 	RequestTimeout     time.Duration // how long a request may stay unanswered
 	DialTimeout        time.Duration
 
+	// StandbyReplicas is how many instances besides its owner keep a copy of each stateful task up to date.
+	StandbyReplicas int
+	// AcceptableRecoveryLag is how many changelog records an instance may lack of a task that is moved to it at once; a task that
+	// lacks more is warmed up first (KIP-441). -1 = unlimited: tasks always move at once.
+	AcceptableRecoveryLag int64
+	// MaxWarmupReplicas is how many tasks are warmed up at a time, in the whole group.
+	MaxWarmupReplicas int
+	// ProbingInterval is the time after which the group looks again whether what is warmed up has caught up.
+	ProbingInterval time.Duration
+
 	// ReplicationFactor of internal topics; -1 takes the broker's default.
 	ReplicationFactor int16
 	// CompactChangelogs creates changelogs with cleanup.policy=compact. Without it ChangelogRewriteInterval must be set, or
@@ -61,12 +72,24 @@ type Config struct {
 	// BufferedRecords is how many fetched records of a partition may wait before it is no longer fetched
 	// (buffered.records.per.partition).
 	BufferedRecords int
+	// RecordCache is the size of the instance's record cache in bytes, shared by its threads: updates of a table within a
+	// commit interval become one (statestore.cache.max.bytes). 0: every update goes on at once.
+	RecordCache int64
+	// StateCleanupDelay is after how long the state of a task that is somewhere else is deleted (state.cleanup.delay.ms); 0: never.
+	StateCleanupDelay time.Duration
+	// RecordingLevel says how much the stores measure of themselves.
+	RecordingLevel state.RecordingLevel
 	// GroupInstanceID makes the threads static members of the group, called <GroupInstanceID>-<n>: the group keeps their
 	// tasks for them until the session time-out when they go away (KIP-345). Empty: dynamic members.
 	GroupInstanceID string
+	// DeserializationHandler, ProcessingHandler (KIP-1033) and SerializationHandler decide about records that the program fails
+	// with; nil fails. They are called in the thread's goroutine.
+	DeserializationHandler, ProcessingHandler, SerializationHandler func(topology.Failure) topology.Response
 	// ProductionHandler and UncaughtHandler decide about errors; nil takes the defaults.
 	ProductionHandler ProductionHandler
 	UncaughtHandler   UncaughtHandler
+	// Policy makes known bugs happen again; its zero value is right.
+	Policy Policy
 	// MaxMigrations in a row of one thread, without a commit between, are fatal: they would hide a mistake of ours.
 	MaxMigrations int
 	// Memtable is the size of a store's memtable in bytes.
@@ -81,6 +104,8 @@ func DefaultConfig() Config {
 		StateMode:                StateTransactional,
 		TaskTimeout:              5 * time.Minute,
 		BufferedRecords:          1000,
+		RecordCache:              10 << 20,
+		StateCleanupDelay:        10 * time.Minute,
 		CommitInterval:           100 * time.Millisecond,
 		PollInterval:             100 * time.Millisecond,
 		MaxPollRecords:           1000,
@@ -90,6 +115,9 @@ func DefaultConfig() Config {
 		TransactionTimeout:       10 * time.Second,
 		RequestTimeout:           10 * time.Second,
 		DialTimeout:              2 * time.Second,
+		AcceptableRecoveryLag:    unlimitedLag,
+		MaxWarmupReplicas:        2,
+		ProbingInterval:          10 * time.Minute,
 		ReplicationFactor:        -1,
 		CompactChangelogs:        true,
 		RepartitionPurgeInterval: 30 * time.Second,
@@ -114,6 +142,8 @@ func (c *Config) Validate() error {
 	check(slices.Contains(Guarantees(), c.Guarantee), "Guarantee: %q, must be one of %v", c.Guarantee, Guarantees())
 	check(slices.Contains(StateModes(), c.StateMode), "StateMode: %q, must be one of %v", c.StateMode, StateModes())
 	check(c.TaskTimeout >= 0, "TaskTimeout: %v, must not be negative", c.TaskTimeout)
+	check(c.RecordCache >= 0, "RecordCache: %d, must not be negative", c.RecordCache)
+	check(c.StateCleanupDelay >= 0, "StateCleanupDelay: %v, must not be negative", c.StateCleanupDelay)
 	check(c.BufferedRecords > 0, "BufferedRecords: %d, must be at least 1", c.BufferedRecords)
 	check(c.CommitInterval > 0, "CommitInterval: %v, must be positive", c.CommitInterval)
 	check(c.PollInterval > 0, "PollInterval: %v, must be positive", c.PollInterval)
@@ -126,6 +156,10 @@ func (c *Config) Validate() error {
 	check(c.RequestTimeout > 0, "RequestTimeout: %v, must be positive", c.RequestTimeout)
 	check(c.DialTimeout > 0, "DialTimeout: %v, must be positive", c.DialTimeout)
 	check(c.MaxMigrations > 0, "MaxMigrations: %d, must be at least 1", c.MaxMigrations)
+	check(c.StandbyReplicas >= 0, "StandbyReplicas: %d, must not be negative", c.StandbyReplicas)
+	check(c.AcceptableRecoveryLag >= unlimitedLag, "AcceptableRecoveryLag: %d, must not be negative, or -1 for unlimited", c.AcceptableRecoveryLag)
+	check(c.MaxWarmupReplicas > 0, "MaxWarmupReplicas: %d, must be at least 1", c.MaxWarmupReplicas)
+	check(c.ProbingInterval > 0, "ProbingInterval: %v, must be positive", c.ProbingInterval)
 	check(c.ReplicationFactor == -1 || c.ReplicationFactor > 0, "ReplicationFactor: %d, must be positive, or -1 for the broker's default", c.ReplicationFactor)
 	check(c.ChangelogRewriteInterval >= 0, "ChangelogRewriteInterval: %v, must not be negative", c.ChangelogRewriteInterval)
 	check(c.RepartitionPurgeInterval >= 0, "RepartitionPurgeInterval: %v, must not be negative", c.RepartitionPurgeInterval)
@@ -152,6 +186,8 @@ type Env struct {
 	Journal *journal.Journal
 	// Logger receives what the journal does not: the clients' own log. Nil drops it.
 	Logger *slog.Logger
+	// OnOpenStore, when set, is called when a store is about to be opened; its error is what the opening fails with.
+	OnOpenStore func(task, store string) error
 	// OnLoop, when set, is called by each stream thread's own goroutine once in each round of its loop, before it polls. It
 	// may block or panic: it is where stalls and crashes are injected.
 	OnLoop func(thread string)

@@ -10,29 +10,41 @@
 // # Data flow
 //
 // A [StreamThread] polls its consumer, hands each record to the task of its partition, and the task runs it through the
-// processors of its sub-topology (package topology). What they write goes to the thread's transactional producer: to
-// sinks, to repartition topics, and for each store to its changelog. Writes to a store stay in a transaction buffer
-// (package state). Once a commit interval the thread commits all its tasks in one transaction, see commit.go; only then
-// do the stores take their buffers. So a store on disk is always a committed prefix of its changelog, and after an
-// abort, a fence, a cut or a crash nothing is wiped: only the missing tail is restored.
+// processors of its sub-topology (package topology). What they write goes to a producer: to sinks, to repartition
+// topics, and for each store to its changelog. Writes to a store stay in a transaction buffer (package state). Once a commit
+// interval the thread commits what it has done, see commit.go; only then do the stores take their buffers. So a
+// store on disk is always a committed prefix of its changelog, and after an abort, a fence, a cut or a crash nothing is
+// wiped: only the missing tail is restored.
+//
+// # Guarantees
+//
+// Under exactly_once_v2 all tasks of a thread write through one transactional producer and commit together; the group
+// coordinator refuses the offsets of a member that was expelled. Under exactly_once each task has a producer of its own, whose
+// transactional id goes with the task: the next owner's producer fences the one before, so a producer is opened only for a
+// task that the group has assigned, and one that was fenced is opened again only once the group has said anew whose the task
+// is. Under at_least_once there are no transactions; offsets are committed as a member of the group. The place of a producer
+// over all its incarnations is a producerSlot (slot.go).
 //
 // # Ownership
 //
-// One goroutine per StreamThread owns its tasks, its producer's transaction and its consumer's poll. Everybody else
-// reads what it publishes: counters, an immutable status, events in the journal. The group client's callbacks hand
-// their news over and wait until the thread has handled them (rebalance.go): no commit can slip behind a rebalance.
-// Nothing waits for the network with a mutex held, and every call to a broker has a deadline.
+// One goroutine per StreamThread owns its tasks, its producers' transactions and its consumer's poll. Another one, its state
+// updater, owns the restore consumer and the stores of the tasks that are being restored or stand by; stores change hands
+// with the task that they belong to (statemanager.go). Everybody else reads what the thread publishes: counters, an immutable
+// status, events in the journal. The group client's callbacks hand their news over and wait until the thread has handled
+// them (rebalance.go): no commit can slip behind a rebalance. Nothing waits for the network with a mutex held, and every
+// call to a broker has a deadline.
 //
 // # Clients of a thread
 //
 //   - membership.go: joins the group with our own assignor and heartbeats; it fetches nothing.
-//   - the consumer of inputs and changelogs: it is given each partition by hand, at an offset that the broker has told.
-//   - producer.go: the transactional producer. Any error makes it useless: it is closed and opened anew, never repaired.
+//   - the consumer of the inputs, and the restore consumer of the changelogs: each is given its partitions by hand, at offsets
+//     that the broker has told.
+//   - producer.go: the producer. Any error makes it useless: it is closed and opened anew, never repaired.
 //
 // # Rules that exactly-once rests on
 //
-//   - A transaction is committed under the member id and generation under which its tasks were assigned, never without
-//     (KIP-447). A member id that has changed, or a generation that this member has never heard of, means
+//   - A transaction of exactly_once_v2 is committed under the member id and generation under which its tasks were assigned,
+//     never without (KIP-447). A member id that has changed, or a generation that this member has never heard of, means
 //     that the tasks were lost meanwhile, whatever the client says.
 //   - A task that somebody claims, in whatever generation, is given to nobody else before that member has let go of it.
 //   - Requests that send offsets or end a transaction are never repeated: a late one could decide the next transaction
@@ -43,12 +55,13 @@
 //
 // # Where Kafka Streams' classes are
 //
-//	KafkaStreams                Instance (instance.go)
-//	StreamThread, TaskManager   StreamThread (thread.go, rebalance.go, commit.go)
-//	StreamTask                  streamTask (task.go)
-//	StreamsProducer             streamsProducer (producer.go)
-//	RecordCollector             streamTask.Send and taskStore.log
-//	ProcessorStateManager       taskStore (taskstore.go) and package state
+//	KafkaStreams                Instance (instance.go, elastic.go, uncaught.go)
+//	StreamThread, TaskManager   StreamThread (thread.go, prepare.go, rebalance.go, commit.go, recover.go, shutdown.go)
+//	StreamTask, StandbyTask     streamTask (task.go), standbyTask (standby.go)
+//	StreamsProducer             streamsProducer (producer.go), producerSlot (slot.go)
+//	RecordCollector             streamTask.Send, taskStore.log, StreamThread.judgeSend (handlers.go)
+//	ProcessorStateManager       stateManager (statemanager.go), taskStore (taskstore.go) and package state
+//	DefaultStateUpdater         stateUpdater (updater.go)
 //	StoreChangelogReader        restoration (restore.go)
 //	StreamsPartitionAssignor    groupBalancer (balancer.go), InternalTopicManager: program (program.go)
 //	StickyTaskAssignor          assignTasks (assignor.go)

@@ -24,13 +24,14 @@ func (i *Instance) AddThread() (string, error) {
 	t := newThread(i.ctx, i, index)
 	i.threads = append(i.threads, t)
 	slices.SortFunc(i.threads, func(a, b *StreamThread) int { return cmp.Compare(a.index, b.index) })
+	i.shareCache()
 	i.mu.Unlock()
 	i.launch(t, 0)
 	return t.name, nil
 }
 
-// RemoveThread ends the stream thread with the highest index, which commits, closes its tasks and leaves the group (KIP-663). It
-// returns its name once it is DEAD, or the error of ctx; the thread ends then all the same.
+// RemoveThread ends the stream thread with the highest index, which commits, closes its tasks and leaves the group (KIP-663), also
+// as a static member. It returns its name once it is DEAD, or the error of ctx; the thread ends then all the same.
 func (i *Instance) RemoveThread(ctx context.Context) (string, error) {
 	var t *StreamThread
 	for _, candidate := range slices.Backward(i.list()) {
@@ -49,9 +50,16 @@ func (i *Instance) RemoveThread(ctx context.Context) (string, error) {
 	case <-ctx.Done():
 		return t.name, ctx.Err()
 	}
+	if id := i.groupInstanceID(t.index); id != "" {
+		// A static member stays in the group when it ends, and keeps its tasks from others. This one does not come back.
+		if err := i.admin.removeMember(ctx, id); err != nil {
+			i.log.Warn("removing a static member from the group failed; it goes by its session time-out", "thread", t.name, "error", err)
+		}
+	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.forgetDead()
+	i.shareCache()
 	return t.name, nil
 }
 

@@ -106,7 +106,6 @@ func newTestThread(t *testing.T, top *topology.Topology, change func(*Config)) *
 	adm := client()
 	inst.admin = &admin{client: adm, adm: kadm.NewClient(adm), group: inst.cfg.ApplicationID, timeout: inst.cfg.RequestTimeout}
 	thread.member = &membership{thread: thread, news: make(chan groupNews, 1), leaving: make(chan struct{}), client: client()}
-	thread.member.owned.Store(new([]TaskID))
 	return thread
 }
 

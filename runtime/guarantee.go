@@ -19,6 +19,29 @@ func Guarantees() []Guarantee { return []Guarantee{ExactlyOnceV2, ExactlyOnce, A
 // Transactional reports whether records and offsets are committed together.
 func (g Guarantee) Transactional() bool { return g != AtLeastOnce }
 
+// taskTransactionalID names the producer of a task (exactly_once): the same wherever the task is, so that its new owner fences
+// the one before.
+func taskTransactionalID(applicationID string, id TaskID) string {
+	return applicationID + "-" + id.String()
+}
+
+// transactionalIDs lists the ids under which a thread with these active tasks may have open transactions: its own, or one for
+// each task, or none.
+func transactionalIDs(guarantee Guarantee, applicationID, thread string, active []TaskID) []string {
+	switch guarantee {
+	case ExactlyOnceV2:
+		return []string{thread}
+	case ExactlyOnce:
+		ids := make([]string, 0, len(active))
+		for _, id := range active {
+			ids = append(ids, taskTransactionalID(applicationID, id))
+		}
+		return ids
+	default:
+		return nil
+	}
+}
+
 // StateMode says how a task's stores are kept in step with what is committed.
 type StateMode string
 

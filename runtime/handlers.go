@@ -55,6 +55,8 @@ const (
 	ShutdownClient
 	// ShutdownApplication ends all instances of the application: the group passes the word on.
 	ShutdownApplication
+	// keepDead asks nobody.
+	keepDead
 )
 
 // UncaughtHandler is called in the dying thread's goroutine with the error it dies of.

@@ -29,6 +29,7 @@ type Instance struct {
 	cache     *state.Cache
 	ownCache  bool
 	admin     *admin
+	offsets   offsetBook
 	state     *stateMachine[InstanceState]
 
 	ctx      context.Context
@@ -81,7 +82,11 @@ func New(cfg Config, top *topology.Topology, env Env) (*Instance, error) {
 			Text: fmt.Sprintf("stream-client [%s] State transition from %s to %s", cfg.ClientID, from, to),
 		})
 	})
-	directory, err := state.OpenDirectory(state.DirectoryConfig{Path: cfg.StateDir, ClusterID: env.ClusterID, FS: env.FS})
+	directory, err := state.OpenDirectory(state.DirectoryConfig{
+		Path: cfg.StateDir, ClusterID: env.ClusterID, FS: env.FS, Recording: cfg.RecordingLevel,
+		RegisterBeforeOpen: cfg.Policy.RegisterBeforeOpen, OpenStoreHook: env.OnOpenStore,
+		Warn: func(text string) { inst.log.Warn(text) },
+	})
 	if err != nil {
 		return nil, fmt.Errorf("instance %s: %w", cfg.ClientID, err)
 	}
@@ -119,7 +124,33 @@ func (i *Instance) Start(ctx context.Context) error {
 	for _, t := range threads {
 		i.launch(t, 0)
 	}
+	if i.cfg.StateCleanupDelay > 0 {
+		i.wg.Go(i.cleanState)
+	}
 	return nil
+}
+
+// cleanState deletes the state of tasks that have been somewhere else for long.
+func (i *Instance) cleanState() {
+	ticker := time.NewTicker(i.cfg.StateCleanupDelay)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+		case <-i.closed:
+			return
+		}
+		if current, _ := i.state.get(); current != InstanceRunning {
+			continue
+		}
+		removed, err := i.directory.CleanObsolete(i.cfg.StateCleanupDelay, time.Now())
+		if err != nil {
+			i.log.Warn("cleaning state", "error", err)
+		}
+		for _, task := range removed {
+			i.log.Info("Deleting obsolete state directory", "task", task)
+		}
+	}
 }
 
 // launch runs a thread after a pause and reacts to its death.
@@ -176,13 +207,10 @@ func (i *Instance) transactionalID(index int) string {
 	if !i.cfg.Guarantee.Transactional() {
 		return ""
 	}
+	if i.cfg.Policy.SharedTransactionalID {
+		return i.cfg.ApplicationID + "-shared"
+	}
 	return fmt.Sprintf("%s-%s-%d", i.cfg.ApplicationID, i.directory.ProcessID(), index)
-}
-
-// taskTransactionalID names the producer of a task (exactly_once): the same wherever the task is, so that its new owner fences
-// the one before.
-func (i *Instance) taskTransactionalID(id TaskID) string {
-	return i.cfg.ApplicationID + "-" + id.String()
 }
 
 // groupInstanceID names a static member; empty for a dynamic one.

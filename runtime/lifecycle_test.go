@@ -208,7 +208,7 @@ func TestHandleByClass(t *testing.T) {
 // TestLostMemberClaimsNothing: what a member had when it was expelled may be somebody else's by now.
 func TestLostMemberClaimsNothing(t *testing.T) {
 	thread := newTestThread(t, twoStepTopology(t, 0, nil), nil)
-	thread.member.own([]TaskID{{0, 1}})
+	thread.member.claim([]TaskID{{0, 1}}, []TaskID{{0, 2}})
 	thread.identity = groupIdentity{member: "m", generation: 3}
 	if err := thread.setState(ThreadStarting); err != nil {
 		t.Fatal(err)
@@ -216,7 +216,7 @@ func TestLostMemberClaimsNothing(t *testing.T) {
 	if err := thread.onLost("test", "expelled"); err != nil {
 		t.Fatal(err)
 	}
-	if got := *thread.member.owned.Load(); len(got) != 0 || thread.identity.valid() {
+	if got := thread.member.claimed(); len(got.active)+len(got.standby) != 0 || thread.identity.valid() {
 		t.Errorf("the member claims %v as %+v", got, thread.identity)
 	}
 }

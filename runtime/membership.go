@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"eostop/runtime/journal"
+
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -20,22 +22,29 @@ type membership struct {
 	drop   context.CancelFunc // fails every request of the client
 	news   chan groupNews
 
-	leaving chan struct{} // closed when the thread has no ear for the group any more
-	err     atomic.Pointer[error]
-	owned   atomic.Pointer[[]TaskID]
-	latest  atomic.Pointer[assignment] // as last received
-	nonce   atomic.Uint32
-	joined  atomic.Int32 // generation that the last join was sent with, -1 before the first
-	missed  atomic.Bool  // a generation was completed of which this member has never heard
+	leaving  chan struct{} // closed when the thread has no ear for the group any more
+	err      atomic.Pointer[error]
+	claims   atomic.Pointer[claims]
+	latest   atomic.Pointer[assignment] // as last received
+	probing  atomic.Int64               // when to ask for a followup rebalance, in milliseconds since 1970; 0 = not at all
+	shutdown atomic.Bool                // the next join asks for the end of the application
+	nonce    atomic.Uint32
+	joined   atomic.Int32 // generation that the last join was sent with, -1 before the first
+	missed   atomic.Bool  // a generation was completed of which this member has never heard
+	check    time.Time    // when the thread looks for its source topics next; the thread's alone
 }
+
+// claims are the tasks that a thread has, or is about to open, because an assignment says so: what its next join claims.
+type claims struct{ active, standby []TaskID }
 
 // joinGroup creates the client; it joins in the background.
 func joinGroup(t *StreamThread) (*membership, error) {
-	m := &membership{thread: t, news: make(chan groupNews, 1), leaving: make(chan struct{})}
-	m.owned.Store(new([]TaskID))
+	m := &membership{thread: t, news: make(chan groupNews, 1), leaving: make(chan struct{}), check: time.Now().Add(topicsCheck)}
 	m.joined.Store(-1)
+	m.shutdown.Store(t.instance.shutdown.Load())
 	cfg := &t.instance.cfg
-	opts := append(t.instance.clientOptions(t, "consumer"),
+	t.instance.offsets.load(t.instance)
+	opts := append(t.instance.clientOptions(t, groupConsumer),
 		kgo.ConsumerGroup(cfg.ApplicationID),
 		kgo.ConsumeTopics(t.instance.program.externalTopics()...),
 		kgo.Balancers(&groupBalancer{member: m}),
@@ -112,6 +121,29 @@ func (m *membership) tell(client *kgo.Client, kind newsKind) {
 	}
 }
 
+// topicsCheck is how often a thread that is in no group yet looks for its source topics.
+const topicsCheck = time.Second
+
+// checkTopics fails when a source topic does not exist. The group's leader would say so, but a client that finds none of its
+// topics does not even join, and is silent about it.
+func (m *membership) checkTopics(ctx context.Context) error {
+	t, now := m.thread, time.Now()
+	if !t.in(ThreadStarting) || now.Before(m.check) {
+		return nil
+	}
+	m.check = now.Add(topicsCheck)
+	topics := t.instance.program.externalTopics()
+	counts, err := t.instance.admin.partitionCounts(ctx, topics...)
+	if err != nil {
+		t.log().Debug("look for source topics", "error", err)
+		return nil // the client tries again by itself, for as long as it takes
+	}
+	if _, err := t.instance.program.repartitionPartitions(counts); err != nil {
+		return &AssignmentError{Reason: err.Error()}
+	}
+	return nil
+}
+
 // join notes the generation that a join is sent with.
 func (m *membership) join(generation int32) { m.follow(m.joined.Swap(generation), generation) }
 
@@ -132,13 +164,68 @@ func (m *membership) leads() bool {
 	return a != nil && a.Leader == m.thread.name
 }
 
-// own publishes the tasks that the next join claims.
-func (m *membership) own(tasks []TaskID) { m.owned.Store(&tasks) }
+// claim publishes the tasks that the next join claims. A task must be in it from before its stores are opened until after they
+// are closed: nobody else opens them, or gets the task, as long as it is claimed. The slices must not change afterwards.
+func (m *membership) claim(active, standby []TaskID) { m.claims.Store(&claims{active, standby}) }
+
+// claimed returns what was published last.
+func (m *membership) claimed() claims {
+	if c := m.claims.Load(); c != nil {
+		return *c
+	}
+	return claims{}
+}
+
+// subscription is what the next join tells the leader.
+func (m *membership) subscription() subscription {
+	inst, c := m.thread.instance, m.claimed()
+	s := subscription{
+		Version: userDataVersion, ProcessID: inst.directory.ProcessID(), Thread: m.thread.name,
+		Tasks: c.active, Standby: c.standby, Stored: inst.offsets.sums(inst.directory.StoredTasks()), Nonce: m.nonce.Load(),
+		Guarantee: inst.cfg.Guarantee, Shutdown: m.shutdown.Load(), Client: clientVersion(),
+	}
+	s.TransactionalIDs = transactionalIDs(inst.cfg.Guarantee, inst.cfg.ApplicationID, inst.transactionalID(m.thread.index), c.active)
+	if inst.cfg.Guarantee == ExactlyOnceV2 {
+		s.TransactionalID = s.TransactionalIDs[0]
+	}
+	if a := m.latest.Load(); a != nil {
+		s.PerTask, s.Promised, s.PromisedStandby = a.ExactlyOnce, a.Promised, a.PromisedStandby
+	}
+	return s
+}
+
+// receive keeps an assignment for the callback that follows.
+func (m *membership) receive(a *assignment) {
+	m.latest.Store(a)
+	m.probing.Store(a.Probing)
+}
 
 // rejoin starts a rebalance. The nonce makes the subscription differ, for brokers ignore a follower's unchanged one.
 func (m *membership) rejoin() {
 	m.nonce.Add(1)
 	m.client.ForceRebalance()
+}
+
+// maybeProbe asks for the followup rebalance once it is due, and says whether it did. The thread calls it in each round in which
+// no rebalance is going on.
+func (m *membership) maybeProbe(now time.Time) bool {
+	at := m.probing.Load()
+	if at == 0 || now.UnixMilli() < at || !m.probing.CompareAndSwap(at, 0) {
+		return false
+	}
+	m.thread.emit(journal.Event{
+		Kind: journal.KindGroup, Level: journal.Info, To: "probing",
+		Text: fmt.Sprintf("Triggering the followup rebalance scheduled for %s.", utc(at)),
+	})
+	m.rejoin()
+	return true
+}
+
+// requestShutdown asks the group for the end of the application (KIP-671, SHUTDOWN_APPLICATION): the leader tells every member in
+// the rebalance that follows, this one, too.
+func (m *membership) requestShutdown() {
+	m.shutdown.Store(true)
+	m.rejoin()
 }
 
 // leave closes the client and, unless it is to stay, leaves the group. The deadline matters: without it a member that is cut

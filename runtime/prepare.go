@@ -30,7 +30,7 @@ func (t *StreamThread) prepare(ctx context.Context) error {
 	if err := t.openProducers(ctx); err != nil {
 		return err
 	}
-	if err := t.startRestore(); err != nil {
+	if err := t.startRestore(ctx); err != nil {
 		return err
 	}
 	if inUse != nil {
@@ -105,7 +105,10 @@ func (t *StreamThread) openProducers(ctx context.Context) error {
 
 // startRestore hands the tasks in state CREATED over to the state updater. Their producer is there: so whatever it had left
 // open is decided before the ends of the changelogs are taken, and before the committed offsets are read.
-func (t *StreamThread) startRestore() error {
+//
+// While members with a producer for each task are in the group, or were until now, the task's own transactional id is
+// initialised, too: their commits are not fenced by member and generation (upgrade from exactly_once to exactly_once_v2).
+func (t *StreamThread) startRestore(ctx context.Context) error {
 	var created []*streamTask
 	for _, task := range t.tasks {
 		if task.is(TaskCreated) && task.slot.producer != nil {
@@ -114,6 +117,12 @@ func (t *StreamThread) startRestore() error {
 	}
 	slices.SortFunc(created, func(a, b *streamTask) int { return compareTaskIDs(a.id, b.id) })
 	for _, task := range created {
+		if t.perTask && t.instance.cfg.Guarantee != ExactlyOnce && !task.fenced {
+			if err := t.instance.admin.initProducerID(ctx, taskTransactionalID(t.instance.cfg.ApplicationID, task.id), t.instance.cfg.TransactionTimeout); err != nil {
+				return at(PlaceInit, &retryError{"fence the former owner of task " + task.id.String(), err})
+			}
+			task.fenced = true
+		}
 		if err := task.to(TaskRestoring); err != nil {
 			return err
 		}
@@ -154,7 +163,8 @@ func (t *StreamThread) startTask(task *streamTask, u *updated, add map[string]ma
 		case o.offset < log.start:
 			return &InputLostError{Topic: in.topic, Partition: in.partition, Offset: o.offset, Err: kerr.OffsetOutOfRange}
 		}
-		in.queue, in.position, in.epoch, in.partitionTime = nil, o.offset, o.epoch, o.partitionTime
+		in.reset()
+		in.position, in.epoch, in.partitionTime = o.offset, o.epoch, o.partitionTime
 		in.highWatermark, in.stable = log.end, log.end
 		task.streamTime = max(task.streamTime, o.partitionTime)
 		t.inputs[in.topicPartition] = taskInput{task, in}
@@ -166,6 +176,7 @@ func (t *StreamThread) startTask(task *streamTask, u *updated, add map[string]ma
 	// A task commits once after it has started, also where nothing came in: its group offsets then exist, and whoever
 	// watches knows that it works.
 	task.commitNeeded = true
+	task.manager.active.Store(true)
 	t.log().Info("Restored and ready to run", "task", task.id.String())
 	return task.to(TaskRunning)
 }

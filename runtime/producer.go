@@ -42,6 +42,7 @@ type offsetAndMetadata struct {
 // the old one left (Jepsen on KAFKA-17754: re-initialise on any indefinite error).
 type streamsProducer struct {
 	guarantee Guarantee
+	policy    *Policy
 	session   *kgo.GroupTransactSession // nil under at_least_once
 	client    *kgo.Client
 	timeout   time.Duration
@@ -61,10 +62,10 @@ type streamsProducer struct {
 // openProducer creates the client and initialises its producer id, which fences every older producer of the same
 // transactional id. The client names the group but never joins it: that way it sends offsets within its transactions,
 // under the member id and generation that commit is given. Under at_least_once there is nothing to initialise.
-func openProducer(ctx context.Context, guarantee Guarantee, transactionTimeout time.Duration, opts ...kgo.Opt) (*streamsProducer, error) {
-	p := &streamsProducer{guarantee: guarantee, timeout: transactionTimeout}
+func openProducer(ctx context.Context, cfg *Config, opts ...kgo.Opt) (*streamsProducer, error) {
+	p := &streamsProducer{guarantee: cfg.Guarantee, policy: &cfg.Policy, timeout: cfg.TransactionTimeout}
 	var err error
-	if guarantee.Transactional() {
+	if p.guarantee.Transactional() {
 		if p.session, err = kgo.NewGroupTransactSession(opts...); err == nil {
 			p.client = p.session.Client()
 		}
@@ -110,7 +111,7 @@ func (p *streamsProducer) begin() error {
 	}
 	if p.session != nil {
 		if err := p.session.Begin(); err != nil {
-			return &transactionError{"begin transaction", err}
+			return at(PlaceBegin, &transactionError{"begin transaction", err})
 		}
 	}
 	p.sendError.Store(nil)
@@ -121,7 +122,7 @@ func (p *streamsProducer) begin() error {
 
 // send hands a record to the client. A failure surfaces at the next send or in commit.
 func (p *streamsProducer) send(r *kgo.Record, promise func(*kgo.Record, error)) error {
-	if err := p.failed(); err != nil {
+	if err := p.failed(); err != nil && !p.policy.CommitAfterFailedSend {
 		return err
 	}
 	if err := p.begin(); err != nil {
@@ -141,7 +142,7 @@ func (p *streamsProducer) sent(r *kgo.Record, err error) {
 			return
 		}
 	}
-	var failed error = &transactionError{fmt.Sprintf("send to %s-%d", r.Topic, r.Partition), err}
+	failed := at(PlaceSend, &transactionError{fmt.Sprintf("send to %s-%d", r.Topic, r.Partition), err})
 	p.sendError.CompareAndSwap(nil, &failed)
 }
 
@@ -156,7 +157,10 @@ func (p *streamsProducer) failed() error {
 // flush waits until every record of the transaction has been acknowledged or has failed.
 func (p *streamsProducer) flush(ctx context.Context) error {
 	if err := p.client.Flush(ctx); err != nil {
-		return &transactionError{"flush producer", err}
+		return at(PlaceFlush, &transactionError{"flush producer", err})
+	}
+	if p.policy.CommitAfterFailedSend {
+		return nil
 	}
 	return p.failed()
 }
@@ -165,13 +169,13 @@ func (p *streamsProducer) flush(ctx context.Context) error {
 // exactly_once the transactional id alone fences, so they name the group only. After an error the producer must be closed;
 // if the error wraps ErrUnknownOutcome the transaction may have been committed nevertheless.
 func (p *streamsProducer) commit(ctx context.Context, who groupIdentity, offsets map[topicPartition]offsetAndMetadata) error {
-	byGroup := p.guarantee == ExactlyOnceV2
+	byGroup := p.guarantee == ExactlyOnceV2 && !p.policy.ForgetGeneration
 	if byGroup && !who.valid() {
-		return &transactionError{"commit transaction", errNoGeneration}
+		return at(PlaceCommit, &transactionError{"commit transaction", errNoGeneration})
 	}
 	if byGroup && len(offsets) == 0 {
 		// Without offsets no member id and generation would be sent, and nothing would fence a member that was expelled.
-		return &transactionError{"commit transaction", errNoOffsets}
+		return at(PlaceCommit, &transactionError{"commit transaction", errNoOffsets})
 	}
 	prepared := false
 	ctx = kgo.PreTxnCommitFnContext(ctx, func(req *kmsg.TxnOffsetCommitRequest) error {
@@ -188,12 +192,12 @@ func (p *streamsProducer) commit(ctx context.Context, who groupIdentity, offsets
 		// A definite answer of the broker is one of its own error codes; everything else leaves the outcome open.
 		var answer *kerr.Error
 		if errors.As(err, &answer) && !answer.Retriable && !errors.Is(err, kerr.UnknownServerError) {
-			return &transactionError{"commit transaction", err}
+			return at(PlaceCommit, &transactionError{"commit transaction", err})
 		}
-		return &transactionError{"commit transaction", fmt.Errorf("%w: %w", ErrUnknownOutcome, err)}
+		return at(PlaceCommit, &transactionError{"commit transaction", fmt.Errorf("%w: %w", ErrUnknownOutcome, err)})
 	}
 	if !committed || !prepared {
-		return &transactionError{"commit transaction", ErrOffsetsRefused}
+		return at(PlaceCommit, &transactionError{"commit transaction", ErrOffsetsRefused})
 	}
 	p.endTransaction()
 	return nil

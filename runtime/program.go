@@ -17,6 +17,7 @@ type program struct {
 	applicationID string
 	subs          map[int]topology.SubTopology
 	repartitions  map[string]int32 // logical name -> wanted partitions, 0 = derived
+	copartitioned [][]string       // logical names of source topics that must have the same number of partitions
 }
 
 func newProgram(top *topology.Topology, applicationID string) *program {
@@ -27,8 +28,14 @@ func newProgram(top *topology.Topology, applicationID string) *program {
 	for _, r := range top.InternalRepartitionTopics() {
 		p.repartitions[r.Name] = r.Partitions
 	}
+	if joins, ok := any(top).(copartitioner); ok {
+		p.copartitioned = joins.CopartitionGroups()
+	}
 	return p
 }
+
+// copartitioner is a topology with joins: it says by logical names which source topics meet in one task by key.
+type copartitioner interface{ CopartitionGroups() [][]string }
 
 func (p *program) sub(id int) topology.SubTopology { return p.subs[id] }
 
@@ -61,14 +68,26 @@ func (p *program) externalTopics() []string {
 }
 
 // tasks lists all tasks: a sub-topology has as many as its source topic with the most partitions.
-func (p *program) tasks(partitions map[string]int32) []TaskID {
-	var tasks []TaskID
+func (p *program) tasks(partitions map[string]int32) []assignorTask {
+	var tasks []assignorTask
 	for _, sub := range p.topology.SubTopologies() {
+		stateful := slices.ContainsFunc(sub.Stores, func(s topology.StoreSpec) bool { return s.Logged })
 		for partition := range p.taskCount(sub, partitions) {
-			tasks = append(tasks, TaskID{Subtopology: sub.ID, Partition: partition})
+			tasks = append(tasks, assignorTask{id: TaskID{Subtopology: sub.ID, Partition: partition}, stateful: stateful})
 		}
 	}
 	return tasks
+}
+
+// changelogs lists the changelog partitions of a task.
+func (p *program) changelogs(id TaskID) []topicPartition {
+	var changelogs []topicPartition
+	for _, store := range p.sub(id.Subtopology).Stores {
+		if store.Logged {
+			changelogs = append(changelogs, topicPartition{changelogTopic(p.applicationID, store.Name), id.Partition})
+		}
+	}
+	return changelogs
 }
 
 func (p *program) taskCount(sub topology.SubTopology, partitions map[string]int32) int32 {
@@ -86,29 +105,53 @@ func (e *topicError) Error() string { return e.reason }
 
 func asTopicError(err error, target **topicError) bool { return errors.As(err, target) }
 
-// repartitionPartitions derives the partition counts of all source topics: a repartition topic without a wanted count gets
-// the largest count among the sources of the sub-topologies that write to it.
+// repartitionPartitions derives the partition counts of all source topics. A repartition topic without a wanted count gets that
+// of the topics it must be co-partitioned with; without such topics the largest count among the sources of the sub-topologies
+// that write to it.
 func (p *program) repartitionPartitions(external map[string]int32) (map[string]int32, error) {
-	counts := map[string]int32{}
+	counts, fixed := map[string]int32{}, map[string]bool{}
+	var missing []string
 	for _, topic := range p.externalTopics() {
 		if external[topic] == 0 {
-			return nil, &topicError{fmt.Sprintf("source topic %s does not exist; create it first", topic)}
+			missing = append(missing, topic)
 		}
-		counts[topic] = external[topic]
+		counts[topic], fixed[topic] = external[topic], true
+	}
+	if len(missing) == 1 {
+		return nil, &topicError{fmt.Sprintf("source topic %s does not exist; create it first", missing[0])}
+	} else if len(missing) > 1 {
+		return nil, &topicError{fmt.Sprintf("source topics %s do not exist; create them first", strings.Join(missing, ", "))}
 	}
 	for logical, wanted := range p.repartitions {
 		if wanted > 0 {
-			counts[p.topic(logical)] = wanted
+			counts[p.topic(logical)], fixed[p.topic(logical)] = wanted, true
 		}
+	}
+	if err := p.copartition(counts, fixed); err != nil {
+		return nil, err
 	}
 	for changed := true; changed; {
 		changed = false
+		raise := func(topic string, n int32) {
+			if !fixed[topic] && counts[topic] < n {
+				counts[topic], changed = n, true
+			}
+		}
 		for _, sub := range p.topology.SubTopologies() {
 			n := p.taskCount(sub, counts)
 			for _, logical := range sub.Sinks {
-				if topic := p.topic(logical); p.internal(logical) && p.repartitions[logical] == 0 && counts[topic] < n {
-					counts[topic], changed = n, true
+				if p.internal(logical) {
+					raise(p.topic(logical), n)
 				}
+			}
+		}
+		for _, group := range p.copartitioned {
+			n := int32(0)
+			for _, logical := range group {
+				n = max(n, counts[p.topic(logical)])
+			}
+			for _, logical := range group {
+				raise(p.topic(logical), n)
 			}
 		}
 	}
@@ -120,13 +163,48 @@ func (p *program) repartitionPartitions(external map[string]int32) (map[string]i
 	return counts, nil
 }
 
-// ensureTopics creates the internal topics that are missing and returns the partition counts of all source topics. An
-// existing topic with another count than needed is an error that every member is told.
-func (p *program) ensureTopics(ctx context.Context, adm *admin, cfg *Config, external map[string]int32) (map[string]int32, error) {
+// copartition checks that topics which meet in one task by key have the same number of partitions, and fixes the counts of those
+// repartition topics that have to follow one.
+func (p *program) copartition(counts map[string]int32, fixed map[string]bool) error {
+	for changed := true; changed; {
+		changed = false
+		for _, group := range p.copartitioned {
+			var known []string
+			n := int32(0)
+			for _, logical := range group {
+				if topic := p.topic(logical); fixed[topic] {
+					known, n = append(known, fmt.Sprintf("%s (%d partitions)", topic, counts[topic])), max(n, counts[topic])
+				}
+			}
+			for _, logical := range group {
+				topic := p.topic(logical)
+				switch {
+				case n > 0 && !fixed[topic]:
+					counts[topic], fixed[topic], changed = n, true, true
+				case fixed[topic] && counts[topic] != n:
+					slices.Sort(known)
+					return &topicError{fmt.Sprintf("Invalid topology: Topics not co-partitioned: [%s]", strings.Join(known, ", "))}
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// ensuredTopics are the topics of a program once all of them exist.
+type ensuredTopics struct {
+	partitions map[string]int32 // counts of all source topics
+	created    map[string]bool  // internal topics that did not exist before
+}
+
+// ensureTopics creates the internal topics that are missing. An existing topic with another number of partitions than needed is an
+// error that every member is told.
+func (p *program) ensureTopics(ctx context.Context, adm *admin, cfg *Config, external map[string]int32) (ensuredTopics, error) {
 	counts, err := p.repartitionPartitions(external)
 	if err != nil {
-		return nil, err
+		return ensuredTopics{}, err
 	}
+	ensured := ensuredTopics{partitions: counts, created: map[string]bool{}}
 	needed, configs := map[string]int32{}, map[string]map[string]string{}
 	for logical := range p.repartitions {
 		topic := p.topic(logical)
@@ -148,24 +226,24 @@ func (p *program) ensureTopics(ctx context.Context, adm *admin, cfg *Config, ext
 	}
 	topics := slices.Sorted(maps.Keys(needed))
 	if len(topics) == 0 {
-		return counts, nil
+		return ensured, nil
 	}
 	existing, err := adm.partitionCounts(ctx, topics...)
 	if err != nil {
-		return nil, err
+		return ensuredTopics{}, err
 	}
 	missing := map[string]int32{}
 	var wrong []string
 	for _, topic := range topics {
 		switch have, ok := existing[topic]; {
 		case !ok:
-			missing[topic] = needed[topic]
+			missing[topic], ensured.created[topic] = needed[topic], true
 		case have != needed[topic]:
 			wrong = append(wrong, fmt.Sprintf("internal topic %s has %d partitions, needs %d; delete it or reset the application", topic, have, needed[topic]))
 		}
 	}
 	if len(wrong) > 0 {
-		return nil, &topicError{strings.Join(wrong, "; ")}
+		return ensuredTopics{}, &topicError{strings.Join(wrong, "; ")}
 	}
-	return counts, adm.createTopics(ctx, missing, cfg.ReplicationFactor, configs)
+	return ensured, adm.createTopics(ctx, missing, cfg.ReplicationFactor, configs)
 }

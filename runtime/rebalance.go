@@ -79,7 +79,7 @@ func (t *StreamThread) commitForGroup(ctx context.Context) error {
 // onAssigned brings the thread's tasks in line with the assignment. Tasks that were taken away are committed and closed
 // first; the group learns by another join that they are free (KIP-429).
 func (t *StreamThread) onAssigned(ctx context.Context, news groupNews) error {
-	claimed := *t.member.owned.Load()
+	claimed := t.member.claimed()
 	if t.identity.valid() && (news.identity.member != t.identity.member || news.missed) {
 		// The member was expelled and has joined anew without noticing, or has missed a generation: meanwhile somebody else may
 		// have owned the tasks, and a commit under the new identity would not be refused.
@@ -93,7 +93,10 @@ func (t *StreamThread) onAssigned(ctx context.Context, news groupNews) error {
 	if a == nil {
 		a = &assignment{}
 	}
-	t.partitions = a.Partitions
+	t.partitions, t.perTask = a.Partitions, a.PerTask
+	if a.Shutdown {
+		return new(shutdownRequestedError)
+	}
 	if a.Error != "" {
 		return &AssignmentError{Reason: a.Error}
 	}
@@ -103,18 +106,18 @@ func (t *StreamThread) onAssigned(ctx context.Context, news groupNews) error {
 	if err != nil {
 		return err
 	}
-	t.wanted, t.wantedStandbys = a.Tasks, a.Standbys // prepare opens those that are new
-	t.member.own(t.wanted)
+	t.wanted, t.wantedStandbys = a.Tasks, a.Standby // prepare opens those that are new
+	t.member.claim(t.wanted, t.wantedStandbys)
 	if err := t.setState(ThreadPartitionsAssigned); err != nil {
 		return err
 	}
-	if slices.ContainsFunc(claimed, func(id TaskID) bool { return !slices.Contains(a.Tasks, id) }) {
+	if a.awaits(claimed) {
 		t.member.rejoin() // what was claimed is free now
 	}
 	t.emit(journal.Event{
 		Kind: journal.KindGroup, Level: journal.Info, To: "assigned", Count: int64(len(a.Tasks)),
 		Text: fmt.Sprintf("stream-thread [%s] Handle new assignment with generation %d: %d active tasks, %d standby tasks, %d revoked",
-			t.name, news.identity.generation, len(a.Tasks), len(a.Standbys), revoked),
+			t.name, news.identity.generation, len(a.Tasks), len(a.Standby), revoked),
 	})
 	return nil
 }
@@ -127,12 +130,12 @@ func (t *StreamThread) release(ctx context.Context, a *assignment) (int, error) 
 			revoked = append(revoked, task)
 		}
 	}
-	if err := t.revoke(ctx, revoked, a.Standbys); err != nil {
+	if err := t.revoke(ctx, revoked, a.Standby); err != nil {
 		return 0, err
 	}
 	for id, standby := range t.standbys {
 		switch {
-		case slices.Contains(a.Standbys, id):
+		case slices.Contains(a.Standby, id):
 		case slices.Contains(a.Tasks, id):
 			manager, err := standby.end()
 			if err != nil {
@@ -191,7 +194,6 @@ func (t *StreamThread) recycle(task *streamTask) error {
 	if err != nil {
 		return err
 	}
-	manager.abort() // nothing, unless the commit has failed
 	return t.addStandby(manager)
 }
 
@@ -230,7 +232,7 @@ func (t *StreamThread) onLost(cause, detail string) error {
 	}
 	err = errors.Join(err, t.closeTasks(false))
 	t.wanted, t.wantedStandbys = nil, nil
-	t.member.own(nil)
+	t.member.claim(nil, nil)
 	t.publish()
 	t.log().Info(fmt.Sprintf("partitions lost took %d ms.", time.Since(start).Milliseconds()))
 	return err

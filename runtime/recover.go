@@ -15,6 +15,9 @@ func (t *StreamThread) handle(err error) error {
 	}
 	class, cause := Classify(err)
 	t.lastCause, t.lastError = cause, err.Error()
+	if t.instance.cfg.Policy.deadly(err) {
+		return err
+	}
 	switch class {
 	case Retriable:
 		if timeout := t.tryAgain(&t.retry, err); timeout != nil {
@@ -122,6 +125,7 @@ func (t *StreamThread) closeTask(task *streamTask, clean bool) error {
 	if task.is(TaskRestoring) {
 		t.updater.remove(task.id)
 	}
+	clean = clean || !task.is(TaskRunning) // then it has written nothing
 	return task.close(clean)
 }
 

@@ -18,11 +18,10 @@ func (t *StreamThread) shutdown(cause error) {
 	}
 	_, why := Classify(cause)
 	for _, slot := range t.slots() {
-		if clean {
-			slot.close()
-		} else {
+		if !clean {
 			slot.discard(cause, why)
 		}
+		slot.close()
 	}
 	if t.updater != nil {
 		if err := t.guard(func() error { return t.closeTasks(clean) }); err != nil {

@@ -44,7 +44,7 @@ func (t *StreamThread) newTaskSlot(task *streamTask) *producerSlot {
 	if t.slot != nil {
 		return t.slot
 	}
-	slot := newSlot(t, t.instance.taskTransactionalID(task.id))
+	slot := newSlot(t, taskTransactionalID(t.instance.cfg.ApplicationID, task.id))
 	slot.task = task
 	return slot
 }
@@ -70,9 +70,9 @@ func (s *producerSlot) open(ctx context.Context) error {
 	cfg := &t.instance.cfg
 	ctx, cancel := context.WithTimeout(ctx, cfg.RequestTimeout)
 	defer cancel()
-	producer, err := openProducer(ctx, cfg.Guarantee, cfg.TransactionTimeout, t.instance.producerOptions(t, s.status.TransactionalID)...)
+	producer, err := openProducer(ctx, cfg, t.instance.producerOptions(t, s.status.TransactionalID)...)
 	if err != nil {
-		return &retryError{"open producer", err}
+		return at(PlaceInit, &retryError{"open producer", err})
 	}
 	producer.judge = t.judgeSend
 	s.producer, s.leftOpen = producer, false
@@ -130,6 +130,10 @@ func (s *producerSlot) discard(err error, cause string) {
 	s.leftOpen = s.leftOpen || aborted
 	s.cause = cause
 	s.phase("DISCARDED")
+	if s.thread.instance.cfg.Policy.NoReinit && s.producer != nil {
+		s.producer.endTransaction()
+		return
+	}
 	s.close()
 }
 

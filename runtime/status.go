@@ -102,7 +102,7 @@ type StoreStatus struct {
 	Task     string `json:"task"`
 	Thread   string `json:"thread"`
 	Instance string `json:"instance"`
-	State    string `json:"state"` // OPEN or RESTORING
+	State    string `json:"state"` // OPEN, RESTORING or STANDBY
 	Entries  int64  `json:"entries"`
 	Bytes    int64  `json:"bytes"`
 	Position int64  `json:"position"` // next changelog offset of the committed state

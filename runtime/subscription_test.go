@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"math"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -16,7 +17,8 @@ func TestSubscriptionRoundTrip(t *testing.T) {
 		{Version: userDataVersion},
 		{
 			Version: userDataVersion, ProcessID: "2d0e", Thread: "i1-StreamThread-2", TransactionalID: "app-2d0e-2",
-			Tasks: []TaskID{{0, 0}, {3, 12}}, Stored: map[string]int64{"0_0": 1, "3_12": 1}, Nonce: math.MaxUint32,
+			Tasks: []TaskID{{0, 0}, {3, 12}}, Stored: map[string]int64{"0_0": latestOffset, "3_12": 77, "1_1": unknownOffset}, Nonce: math.MaxUint32,
+			Standby: []TaskID{{1, 1}}, Promised: []TaskID{{2, 0}}, PromisedStandby: []TaskID{{2, 1}}, Guarantee: "exactly_once_v2", TransactionalIDs: []string{"app-2d0e-2"}, PerTask: true, Shutdown: true, Client: "v1.2.3",
 		},
 	} {
 		got, err := decodeSubscription(encodeUserData(want))
@@ -33,6 +35,8 @@ func TestAssignmentRoundTrip(t *testing.T) {
 		{
 			Version: userDataVersion, Tasks: []TaskID{{0, 0}, {3, 12}}, Partitions: map[string]int32{"input": 9, "app-by-key-repartition": 9},
 			TransactionalIDs: []string{"app-2d0e-1", "app-2d0e-2"}, Fenced: []string{"app-77aa-1"},
+			Standby: []TaskID{{1, 1}, {1, 2}}, Warmups: []TaskID{{1, 2}}, Promised: []TaskID{{2, 0}}, PromisedStandby: []TaskID{{2, 1}}, Awaited: true, Probing: 1_700_000_000_000, PerTask: true, ExactlyOnce: true,
+			Shutdown: true, Leader: "i1-StreamThread-1",
 		},
 	} {
 		got, err := decodeAssignment(encodeUserData(want))
@@ -60,6 +64,86 @@ func TestUserDataBytes(t *testing.T) {
 	for _, test := range tests {
 		if got := string(encodeUserData(test.v)); got != test.want {
 			t.Errorf("got %s, want %s", got, test.want)
+		}
+	}
+}
+
+// TestUserDataBytesOfVersion2 does the same for what came later. What version 1 knew must stay where it was.
+func TestUserDataBytesOfVersion2(t *testing.T) {
+	tests := []struct {
+		v    any
+		want string
+	}{
+		{
+			subscription{
+				Version: 2, ProcessID: "p", Thread: "t", TransactionalID: "x", Tasks: []TaskID{{0, 3}}, Stored: map[string]int64{"0_3": -2}, Nonce: 2,
+				Standby: []TaskID{{0, 4}}, Promised: []TaskID{{0, 5}}, PromisedStandby: []TaskID{{0, 6}},
+				Guarantee: "exactly_once_v2", TransactionalIDs: []string{"x"}, PerTask: true, Shutdown: true, Client: "c",
+			},
+			`{"v":2,"process":"p","thread":"t","txn":"x","tasks":["0_3"],"stored":{"0_3":-2},"nonce":2,` +
+				`"standby":["0_4"],"promised":["0_5"],"promised_standby":["0_6"],"guarantee":"exactly_once_v2","txns":["x"],"per_task":true,"shutdown":true,"client":"c"}`,
+		},
+		{
+			assignment{
+				Version: 2, Tasks: []TaskID{{0, 3}}, Leader: "l", Partitions: map[string]int32{"in": 9}, TransactionalIDs: []string{"x"},
+				Standby: []TaskID{{0, 4}}, Warmups: []TaskID{{0, 4}}, Promised: []TaskID{{0, 5}}, PromisedStandby: []TaskID{{0, 6}}, Awaited: true, Probing: 7, PerTask: true, ExactlyOnce: true, Shutdown: true,
+			},
+			`{"v":2,"tasks":["0_3"],"leader":"l","partitions":{"in":9},"txns":["x"],` +
+				`"standby":["0_4"],"warmups":["0_4"],"promised":["0_5"],"promised_standby":["0_6"],"awaited":true,"probing":7,"per_task":true,"exactly_once":true,"shutdown":true}`,
+		},
+	}
+	for _, test := range tests {
+		if got := string(encodeUserData(test.v)); got != test.want {
+			t.Errorf("got %s, want %s", got, test.want)
+		}
+	}
+}
+
+func TestTransactionalIDs(t *testing.T) {
+	active := []TaskID{{0, 3}, {1, 0}}
+	for guarantee, want := range map[Guarantee][]string{
+		"exactly_once_v2": {"app-p-1"},
+		"exactly_once":    {"app-0_3", "app-1_0"},
+		"at_least_once":   nil,
+	} {
+		if got := transactionalIDs(guarantee, "app", "app-p-1", active); !slices.Equal(got, want) {
+			t.Errorf("%s: got %v, want %v", guarantee, got, want)
+		}
+	}
+	one := subscription{Version: 1, TransactionalID: "app-p-1"}
+	if got := one.ids(); !slices.Equal(got, []string{"app-p-1"}) {
+		t.Errorf("version 1: got %v", got)
+	}
+	two := subscription{Version: 2, TransactionalID: "app-p-1", TransactionalIDs: []string{"a", "b"}}
+	if got := two.ids(); !slices.Equal(got, []string{"a", "b"}) {
+		t.Errorf("version 2: got %v", got)
+	}
+	if got := (&subscription{Version: 1}).ids(); len(got) != 0 {
+		t.Errorf("no id: got %v", got)
+	}
+}
+
+// TestAssignmentAwaits: a member that gives something up joins again if others wait for it.
+func TestAssignmentAwaits(t *testing.T) {
+	x, y := []TaskID{{0, 0}}, []TaskID{{0, 1}}
+	tests := []struct {
+		name   string
+		claims claims
+		a      assignment
+		want   bool
+	}{
+		{"nothing to give up", claims{active: x, standby: y}, assignment{Version: 2, Tasks: x, Standby: y}, false},
+		{"an active task is gone", claims{active: x}, assignment{Version: 2}, true},
+		{"an active task became a standby", claims{active: x}, assignment{Version: 2, Standby: x}, true},
+		{"a standby became active", claims{standby: x}, assignment{Version: 2, Tasks: x}, false},
+		{"a standby is gone, nobody wants it", claims{standby: x}, assignment{Version: 2}, false},
+		{"a standby is gone, another thread wants it", claims{standby: x}, assignment{Version: 2, Awaited: true}, true},
+		{"a standby is gone, the leader knows of none", claims{standby: x}, assignment{Version: 1}, true},
+		{"a standby became active, the leader knows of none", claims{standby: x}, assignment{Version: 1, Tasks: x}, false},
+	}
+	for _, test := range tests {
+		if got := test.a.awaits(test.claims); got != test.want {
+			t.Errorf("%s: got %v, want %v", test.name, got, test.want)
 		}
 	}
 }
@@ -121,7 +205,7 @@ func FuzzDecodeSubscription(f *testing.F) {
 		if err != nil || string(encodeUserData(again)) != string(encodeUserData(sub)) {
 			t.Errorf("%q: %+v became %+v, %v", data, sub, again, err)
 		}
-		storedTasks(sub)
+		offsetsOf(&sub, sub.Tasks)
 	})
 }
 

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"eostop/runtime/journal"
+	"eostop/runtime/state"
 	"eostop/runtime/topology"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -31,6 +32,24 @@ type inputPartition struct {
 	stable        int64 // end of what can be read, as last seen: behind it transactions are open
 	partitionTime int64 // highest record timestamp, ms; -1 unknown
 	paused        bool  // not fetched until the queue is shorter
+
+	head   topology.Input // the first of the queue, with the timestamp that it is processed with
+	headed bool           // head is set
+}
+
+// pop takes the first record off the queue.
+func (in *inputPartition) pop() *kgo.Record {
+	r := in.queue[0]
+	in.queue[0] = nil
+	in.queue = in.queue[1:]
+	in.headed = false
+	in.position, in.epoch = r.Offset+1, r.LeaderEpoch
+	return r
+}
+
+// reset forgets what was fetched.
+func (in *inputPartition) reset() {
+	in.queue, in.headed, in.position, in.epoch = nil, false, -1, -1
 }
 
 // resume lets the partition be fetched again. The client remembers a pause beyond the partition's removal.
@@ -54,14 +73,17 @@ type streamTask struct {
 	inputs  []*inputPartition
 	manager *stateManager
 	slot    *producerSlot // what it writes through
+	caches  []*state.RecordCache
 
 	streamTime      int64
 	commitNeeded    bool
 	commitRequested bool
-	processed       int64 // records taken from the queues, in committed transactions or not
-	uncommittedIn   int64 // records of external topics processed in the open transaction
+	processed       int64  // records taken from the queues, in committed transactions or not
+	dropped         uint64 // records that the processors have left out, as counted last
+	uncommittedIn   int64  // records of external topics processed in the open transaction
 	firstCommit     time.Time
 	lastCommit      time.Time
+	fenced          bool      // a former owner with a producer for this task alone cannot commit any more
 	idleSince       time.Time // since when the task waits for an input although another one has records; zero = it does not
 }
 
@@ -72,9 +94,7 @@ func newTask(thread *StreamThread, id TaskID, manager *stateManager, partitions 
 	t := &streamTask{id: id, thread: thread, manager: manager, streamTime: -1}
 	t.state = newTaskState(thread, id)
 	t.slot = thread.newTaskSlot(t)
-	for _, s := range manager.stores {
-		s.task = t
-	}
+	manager.attach(t)
 	sub := thread.instance.program.sub(id.Subtopology)
 	for _, logical := range sub.Sources {
 		topic := thread.instance.program.topic(logical)
@@ -104,7 +124,7 @@ func (t *streamTask) instantiate() error {
 	if err != nil {
 		return fmt.Errorf("task %s: build processors: %w", t.id, err)
 	}
-	t.graph = graph
+	t.graph, t.dropped = graph, 0
 	return nil
 }
 
@@ -124,6 +144,29 @@ func (t *streamTask) TaskID() string { return t.id.String() }
 
 // StreamTime implements topology.Host: the highest timestamp seen, in milliseconds, -1 before the first record.
 func (t *streamTask) StreamTime() int64 { return t.streamTime }
+
+// WallClock implements topology.Host.
+func (t *streamTask) WallClock() time.Time { return time.Now() }
+
+// RequestCommit implements topology.Host.
+func (t *streamTask) RequestCommit() { t.commitRequested = true }
+
+// Failed implements topology.Host: it asks the handler for the kind of failure.
+func (t *streamTask) Failed(f topology.Failure) topology.Response {
+	cfg := &t.thread.instance.cfg
+	handler := cfg.SerializationHandler
+	switch f.Kind {
+	case topology.DeserializationFailure:
+		handler = cfg.DeserializationHandler
+	case topology.ProcessingFailure:
+		handler = cfg.ProcessingHandler
+	default:
+	}
+	if handler == nil {
+		return topology.Fail
+	}
+	return handler(f)
+}
 
 // Store implements topology.Host.
 func (t *streamTask) Store(name string) (topology.BytesStore, error) {
@@ -160,6 +203,60 @@ func (t *streamTask) add(in *inputPartition, records []*kgo.Record) {
 	}
 }
 
+// prepare looks at the first record of each queue, whose timestamp decides what comes next. Records that have no payload, or
+// that their timestamp extractor leaves out, are passed; it returns how many.
+func (t *streamTask) prepare() (int, error) {
+	passed := 0
+	for _, in := range t.inputs {
+		for len(in.queue) > 0 && !in.headed {
+			r := in.queue[0]
+			keep := false
+			if !r.Attrs.IsControl() {
+				in.head = topology.Input{
+					Topic: in.logical, Partition: in.partition, Offset: r.Offset,
+					Key: r.Key, Value: r.Value, Timestamp: r.Timestamp.UnixMilli(), Headers: headersOf(r),
+				}
+				timestamp, ok, err := t.graph.Timestamp(in.head, in.partitionTime)
+				if err != nil {
+					return passed, t.failedAt(in, r, err)
+				}
+				in.head.Timestamp, keep = timestamp, ok
+				if !ok {
+					t.thread.log().Warn("record skipped: its timestamp is not valid", "task", t.id.String(), "topic", in.topic,
+						"partition", in.partition, "offset", r.Offset, "timestamp", timestamp)
+					t.count(in)
+				}
+			}
+			if keep {
+				in.headed = true
+				continue
+			}
+			in.pop()
+			t.commitNeeded = true
+			passed++
+		}
+	}
+	return passed, nil
+}
+
+// headersOf converts a record's headers; keys and values are shared.
+func headersOf(r *kgo.Record) []topology.Header {
+	if len(r.Headers) == 0 {
+		return nil
+	}
+	headers := make([]topology.Header, len(r.Headers))
+	for i, h := range r.Headers {
+		headers[i] = topology.Header(h)
+	}
+	return headers
+}
+
+// failedAt names the record that an error came up with. The record has left the queue or blocks it: whatever the cause,
+// the transaction cannot be gone on with.
+func (t *streamTask) failedAt(in *inputPartition, r *kgo.Record, err error) error {
+	return &transactionError{fmt.Sprintf("task %s: %s offset %d", t.id, in.topicPartition, r.Offset), err}
+}
+
 // next chooses the queue whose head has the smallest timestamp, so that inputs are worked off in the order of time; nil if
 // none has records, or if it is worth waiting for the records of another one.
 func (t *streamTask) next() *inputPartition {
@@ -169,7 +266,7 @@ func (t *streamTask) next() *inputPartition {
 		switch {
 		case len(in.queue) == 0:
 			lacking = true
-		case chosen == nil || in.queue[0].Timestamp.Before(chosen.queue[0].Timestamp):
+		case chosen == nil || in.head.Timestamp < chosen.head.Timestamp:
 			chosen = in
 		}
 	}
@@ -203,43 +300,50 @@ func (t *streamTask) goAhead(now time.Time) bool {
 
 // process works off up to limit queued records and returns how many it took.
 func (t *streamTask) process(limit int) (int, error) {
-	for n := range limit {
+	n := 0
+	for n < limit {
+		passed, err := t.prepare()
+		n += passed
+		if err != nil {
+			return n, err
+		}
 		in := t.next()
 		if in == nil {
 			return n, nil
 		}
-		r := in.queue[0]
-		in.queue[0] = nil
-		in.queue = in.queue[1:]
-		if !r.Attrs.IsControl() {
-			if err := t.processRecord(in, r); err != nil {
-				// The record has left the queue: whatever the cause, the transaction cannot be gone on with.
-				return n, &transactionError{fmt.Sprintf("task %s: %s offset %d", t.id, in.topicPartition, r.Offset), err}
-			}
-		}
-		in.position, in.epoch = r.Offset+1, r.LeaderEpoch
+		head := in.head
+		r := in.pop()
 		t.commitNeeded = true
+		n++
+		in.partitionTime = max(in.partitionTime, head.Timestamp)
+		t.streamTime = max(t.streamTime, head.Timestamp)
+		if err := t.graph.Process(head); err != nil {
+			return n, t.failedAt(in, r, err)
+		}
+		t.count(in)
 	}
-	return limit, nil
+	return n, nil
 }
 
-func (t *streamTask) processRecord(in *inputPartition, r *kgo.Record) error {
-	timestamp := r.Timestamp.UnixMilli()
-	in.partitionTime = max(in.partitionTime, timestamp)
-	t.streamTime = max(t.streamTime, timestamp)
-	var headers []topology.Header
-	if len(r.Headers) > 0 {
-		headers = make([]topology.Header, len(r.Headers))
-		for i, h := range r.Headers {
-			headers[i] = topology.Header(h)
-		}
-	}
-	if err := t.graph.Process(in.logical, r.Key, r.Value, timestamp, headers); err != nil {
-		return err
-	}
+// count counts a record of an input as done with.
+func (t *streamTask) count(in *inputPartition) {
 	t.processed++
 	if in.external {
 		t.uncommittedIn++
+	}
+}
+
+// punctuate calls the punctuators that are due.
+func (t *streamTask) punctuate(now time.Time) error {
+	byStream, err := t.graph.PunctuateStreamTime(t.streamTime)
+	if err == nil {
+		var byClock int
+		byClock, err = t.graph.PunctuateWallClock(now)
+		byStream += byClock
+	}
+	t.commitNeeded = t.commitNeeded || byStream > 0
+	if err != nil {
+		return &transactionError{fmt.Sprintf("task %s: punctuate", t.id), err}
 	}
 	return nil
 }
@@ -253,6 +357,9 @@ func (t *streamTask) offsets(into map[topicPartition]offsetAndMetadata) {
 
 // flushCaches writes what the record caches hold to stores and changelogs, and passes it on downstream.
 func (t *streamTask) flushCaches() error {
+	if err := t.graph.Flush(); err != nil {
+		return at(PlaceStoreFlush, &transactionError{fmt.Sprintf("task %s", t.id), err})
+	}
 	return nil
 }
 
@@ -263,6 +370,10 @@ func (t *streamTask) committed(at time.Time) error {
 			return fmt.Errorf("task %s: store %s: %w", t.id, s.spec.Name, err)
 		}
 	}
+	if err := t.manager.committed(); err != nil {
+		return err
+	}
+	t.countDropped()
 	t.commitNeeded, t.commitRequested, t.uncommittedIn = false, false, 0
 	if t.firstCommit.IsZero() {
 		t.firstCommit = at
@@ -271,7 +382,14 @@ func (t *streamTask) committed(at time.Time) error {
 	return nil
 }
 
-// revive throws away everything that is not committed and puts the task back to CREATED; its stores stay open, for on
+// countDropped adds what the processors have left out since the last time.
+func (t *streamTask) countDropped() {
+	total := t.graph.Dropped().Total()
+	t.thread.counters.dropped.Add(total - t.dropped)
+	t.dropped = total
+}
+
+// revive throws away everything that is not committed and puts the task back to CREATED; transactional stores stay open, for on
 // disk they are a committed prefix of their changelogs.
 func (t *streamTask) revive() error {
 	if err := t.suspend(); err != nil {
@@ -282,14 +400,17 @@ func (t *streamTask) revive() error {
 			return err
 		}
 	}
-	t.manager.abort()
+	if err := t.manager.abort(); err != nil {
+		return err
+	}
+	t.manager.attach(t)
 	return nil
 }
 
 // suspend closes the processors and forgets what was fetched.
 func (t *streamTask) suspend() error {
 	for _, in := range t.inputs {
-		in.queue, in.position, in.epoch = nil, -1, -1
+		in.reset()
 	}
 	t.streamTime, t.commitNeeded, t.commitRequested, t.uncommittedIn = -1, false, false, 0
 	if t.graph != nil {
@@ -299,6 +420,8 @@ func (t *streamTask) suspend() error {
 		}
 		t.graph = nil
 	}
+	t.closeCaches()
+	t.manager.active.Store(false)
 	if t.is(TaskSuspended) {
 		return nil
 	}
@@ -338,9 +461,7 @@ func (t *streamTask) release() (*stateManager, error) {
 	if t.slot.task == t {
 		t.slot.close()
 	}
-	for _, s := range t.manager.stores {
-		s.task, s.acks, s.rewrite = nil, nil, rewritePass{}
-	}
+	t.manager.attach(nil)
 	return t.manager, t.to(TaskClosed)
 }
 

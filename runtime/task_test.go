@@ -34,20 +34,28 @@ func TestInputLag(t *testing.T) {
 }
 
 func TestNextTakesTheSmallestTimestamp(t *testing.T) {
-	a, b, c := &inputPartition{logical: "a"}, &inputPartition{logical: "b"}, &inputPartition{logical: "c"}
-	task := &streamTask{thread: newTestThread(t, twoStepTopology(t, 0, nil), nil), inputs: []*inputPartition{a, b, c}}
+	thread := newTestThread(t, twoStepTopology(t, 0, nil), nil)
+	thread.partitions = map[string]int32{"in": 3, "side": 3}
+	task := newTask(thread, TaskID{0, 2}, &stateManager{thread: thread, id: TaskID{0, 2}}, thread.partitions)
+	if err := task.instantiate(); err != nil {
+		t.Fatal(err)
+	}
+	a, b := task.inputs[0], task.inputs[1]
 	if got := task.next(); got != nil {
 		t.Errorf("got %v from empty queues", got)
 	}
 	task.add(a, recordsAt(0, 10, 30, 5)) // within a partition the offset decides
 	task.add(b, recordsAt(0, 20, 30))
-	want := []string{"a", "b", "a", "a", "b"}
-	for i, name := range want {
-		in := task.next()
-		if in == nil || in.logical != name {
-			t.Fatalf("record %d: got %v, want one of %s", i, in, name)
+	want := []*inputPartition{a, b, a, a, b}
+	for i, wanted := range want {
+		if passed, err := task.prepare(); err != nil || passed != 0 {
+			t.Fatal(passed, err)
 		}
-		in.queue = in.queue[1:]
+		in := task.next()
+		if in != wanted {
+			t.Fatalf("record %d: got %v, want one of %s", i, in, wanted.logical)
+		}
+		in.pop()
 	}
 	if got := task.next(); got != nil {
 		t.Errorf("got %v, want nothing left", got)
@@ -106,7 +114,7 @@ func TestGroupIdentity(t *testing.T) {
 
 // TestCommitRefusesWithoutFence: what would not be fenced by member and generation never reaches the broker.
 func TestCommitRefusesWithoutFence(t *testing.T) {
-	p := &streamsProducer{guarantee: ExactlyOnceV2}
+	p := &streamsProducer{guarantee: ExactlyOnceV2, policy: new(Policy)}
 	some := map[topicPartition]offsetAndMetadata{{"in", 0}: {}}
 	if err := p.commit(t.Context(), groupIdentity{member: "m", generation: -1}, some); !errors.Is(err, errNoGeneration) {
 		t.Errorf("got %v, want a refusal", err)
@@ -166,7 +174,7 @@ func TestAbortForgetsRewrite(t *testing.T) {
 // the same with the next commit.
 func TestRewritePassWithoutRecordsEnds(t *testing.T) {
 	thread := newTestThread(t, twoStepTopology(t, 0, nil), nil)
-	s := newTestTask(t, thread).manager.stores[0]
+	s := openTestTask(t, thread).manager.stores[0]
 	if err := errors.Join(s.store.Put([]byte("k"), []byte("v"), 1), s.store.Commit(100)); err != nil {
 		t.Fatal(err)
 	}
@@ -272,7 +280,7 @@ func TestStoreGetStaysValid(t *testing.T) {
 // TestUnloggedStoreCommits: a store without a changelog takes part in transactions like any other.
 func TestUnloggedStoreCommits(t *testing.T) {
 	thread := newTestThread(t, twoStepTopology(t, 0, nil), nil)
-	task := newTestTask(t, thread)
+	task := openTestTask(t, thread)
 	s := task.manager.stores[1]
 	if err := s.Put([]byte("k"), []byte("v"), 1); err != nil {
 		t.Fatal(err)

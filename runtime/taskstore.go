@@ -19,7 +19,7 @@ type taskStore struct {
 	manager   *stateManager
 	task      *streamTask // the active task that writes; nil while there is none
 	spec      topology.StoreSpec
-	store     *state.Store
+	store     state.KeyValue
 	changelog topicPartition
 	restore   atomic.Pointer[restoration] // while the changelog is read into the store
 	rewrite   rewritePass
@@ -47,7 +47,7 @@ func newAcknowledgements(p *streamsProducer) *acknowledgements {
 	return a
 }
 
-func newTaskStore(m *stateManager, spec topology.StoreSpec, store *state.Store) *taskStore {
+func newTaskStore(m *stateManager, spec topology.StoreSpec, store state.KeyValue) *taskStore {
 	return &taskStore{
 		manager: m, spec: spec, store: store,
 		changelog: topicPartition{changelogTopic(m.thread.instance.cfg.ApplicationID, spec.Name), m.id.Partition},
@@ -77,6 +77,13 @@ func (s *taskStore) Put(key, value []byte, timestamp int64) error {
 		return nil
 	}
 	return s.log(key, value, timestamp)
+}
+
+// Scan implements topology.BytesStore.
+func (s *taskStore) Scan(
+	after []byte, limit int, fn func(key, value []byte, timestamp int64) error,
+) (next []byte, done bool, err error) {
+	return s.store.Scan(after, limit, fn)
 }
 
 // log writes one changelog record: key and raw value, with the value's timestamp as the record's (Kafka Streams' format).
@@ -127,7 +134,10 @@ func (s *taskStore) status(standby bool) StoreStatus {
 		Name: s.spec.Name, Task: m.id.String(), Thread: m.thread.name, Instance: m.thread.instance.cfg.ClientID,
 		State: "OPEN", Entries: stats.Entries, Bytes: stats.Bytes, Position: stats.Position, Lag: s.lag(), Registered: true, Standby: standby,
 	}
-	if status.Lag > 0 {
+	switch {
+	case standby:
+		status.State = "STANDBY"
+	case status.Lag > 0:
 		status.State = "RESTORING"
 	}
 	return status

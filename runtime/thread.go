@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"eostop/runtime/journal"
+	"eostop/runtime/state"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -42,6 +43,7 @@ type StreamThread struct {
 	member   *membership
 	consumer *kgo.Client // inputs; assigned by hand, so that each position is one that the broker has told us
 	updater  *stateUpdater
+	cache    *state.ThreadCache
 	slot     *producerSlot // of the thread's one producer; nil under exactly_once, where each task has its own
 
 	identity       groupIdentity
@@ -50,6 +52,7 @@ type StreamThread struct {
 	unconfirmed    bool     // under exactly_once: a task was given up, and is opened again only with the next assignment
 	wanted         []TaskID // the active tasks of the assignment; tasks follows it
 	wantedStandbys []TaskID
+	perTask        bool // members with a producer for each task are, or were, in the group
 	tasks          map[TaskID]*streamTask
 	standbys       map[TaskID]*standbyTask
 	inputs         map[topicPartition]taskInput
@@ -71,6 +74,7 @@ func newThread(ctx context.Context, inst *Instance, index int) *StreamThread {
 	t := &StreamThread{
 		name: fmt.Sprintf("%s-StreamThread-%d", inst.cfg.ClientID, index), index: index, instance: inst,
 		ctx: ctx, done: make(chan struct{}), requests: make(chan func()),
+		cache: state.NewThreadCache(inst.cfg.RecordCache/int64(max(1, inst.cfg.StreamThreads)), state.LastWritten),
 		tasks: map[TaskID]*streamTask{}, standbys: map[TaskID]*standbyTask{}, inputs: map[topicPartition]taskInput{},
 	}
 	if inst.cfg.Guarantee != ExactlyOnce {
@@ -143,7 +147,7 @@ func (t *StreamThread) start() error {
 		return err
 	}
 	var err error
-	if t.consumer, err = kgo.NewClient(t.instance.fetchOptions(t, "input-consumer")...); err != nil {
+	if t.consumer, err = kgo.NewClient(t.instance.fetchOptions(t, inputConsumer)...); err != nil {
 		return fmt.Errorf("consumer: %w", err)
 	}
 	if t.updater, err = newUpdater(t); err != nil {
@@ -161,8 +165,14 @@ func (t *StreamThread) runOnce() error {
 		return err
 	}
 	t.serveRequests()
+	if !t.rebalancing {
+		t.member.maybeProbe(time.Now())
+	}
 	if t.instance.env.OnLoop != nil {
 		t.instance.env.OnLoop(t.name)
+	}
+	if err := t.member.checkTopics(ctx); err != nil {
+		return err
 	}
 	if err := t.prepare(ctx); err != nil {
 		return err
@@ -175,6 +185,9 @@ func (t *StreamThread) runOnce() error {
 	}
 	if err := t.maybeCommit(ctx); err != nil {
 		return err
+	}
+	if err := t.cache.Trim(); err != nil { // after it was made smaller
+		return &transactionError{"trim the record cache", err}
 	}
 	t.maybePurge(ctx)
 	if time.Since(t.publishedAt) >= t.instance.cfg.PollInterval {
@@ -212,14 +225,21 @@ func (t *StreamThread) poll(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// pollTime is how long a poll may wait: until a commit is due, where there is something to commit.
+// pollTime is how long a poll may wait: until a commit or a punctuator is due. It is never less than a millisecond: a poll
+// whose time is over already would return nothing.
 func (t *StreamThread) pollTime() time.Duration {
 	wait := t.instance.cfg.PollInterval
 	if !t.rebalancing && len(t.tasks) > 0 {
-		// Not below a millisecond: a poll whose time is over already would return nothing.
-		wait = min(wait, max(time.Millisecond, t.instance.cfg.CommitInterval-time.Since(t.lastCommit)))
+		wait = min(wait, t.instance.cfg.CommitInterval-time.Since(t.lastCommit))
 	}
-	return wait
+	for _, task := range t.tasks {
+		if task.graph != nil {
+			if at, ok := task.graph.NextWallClock(); ok {
+				wait = min(wait, time.Until(at))
+			}
+		}
+	}
+	return max(time.Millisecond, wait)
 }
 
 // interrupt ends the current poll. Any goroutine may call it.
@@ -299,10 +319,10 @@ func (t *StreamThread) processTask(task *streamTask, batch int) (int, error) {
 	if err != nil {
 		return n, err
 	}
-	if err := t.rewriteSome(task); err != nil {
+	if err := task.punctuate(time.Now()); err != nil {
 		return n, err
 	}
-	return n, nil
+	return n, t.rewriteSome(task)
 }
 
 // fetchFailed handles the error of one partition of a fetch.

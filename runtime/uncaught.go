@@ -25,7 +25,11 @@ func (i *Instance) onThreadDeath(t *StreamThread, err error) {
 
 	var requested *shutdownRequestedError
 	response := ShutdownClient
-	if !errors.As(err, &requested) {
+	switch {
+	case errors.As(err, &requested):
+	case i.cfg.Policy.KeepDead:
+		response = keepDead
+	default:
 		response = i.uncaught(t.name, err)
 	}
 	var next *StreamThread
@@ -56,6 +60,12 @@ func (i *Instance) onThreadDeath(t *StreamThread, err error) {
 		i.fail()
 	case response == ShutdownApplication:
 		i.requestShutdown()
+	case !slices.ContainsFunc(i.list(), func(t *StreamThread) bool { return !t.in(ThreadDead) }):
+		i.emit(journal.Event{
+			Kind: journal.KindError, Level: journal.Error, Instance: i.cfg.ClientID,
+			Text: fmt.Sprintf("stream-client [%s] All stream threads have died. The instance will be in error state and should be closed.", i.cfg.ClientID),
+		})
+		i.fail()
 	}
 }
 
@@ -139,7 +149,7 @@ func (e *shutdownRequestedError) Error() string {
 // requestShutdown tells the group that the application is to end. A thread that is left tells it with its next join; the last
 // one needs a successor for that.
 func (i *Instance) requestShutdown() {
-	i.shutdown.Store(true)
+	i.shutdown.Store(true) // a thread that joins from now on says it at once
 	alive := slices.DeleteFunc(i.list(), func(t *StreamThread) bool { return t.in(ThreadDead) || t.in(ThreadPendingShutdown) })
 	if len(alive) == 0 {
 		if _, err := i.AddThread(); err != nil {
@@ -149,6 +159,6 @@ func (i *Instance) requestShutdown() {
 		return
 	}
 	for _, t := range alive {
-		t.ask(func() { t.member.rejoin() })
+		t.ask(t.member.requestShutdown)
 	}
 }

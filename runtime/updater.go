@@ -51,7 +51,7 @@ type updated struct {
 
 // newUpdater creates the client and starts the goroutine. It ends with close.
 func newUpdater(t *StreamThread) (*stateUpdater, error) {
-	client, err := kgo.NewClient(t.instance.fetchOptions(t, "restore-consumer")...)
+	client, err := kgo.NewClient(t.instance.fetchOptions(t, restoreConsumer)...)
 	if err != nil {
 		return nil, fmt.Errorf("restore consumer: %w", err)
 	}

@@ -7,11 +7,12 @@ import (
 	"eostop/runtime"
 )
 
-// taskRow is an active task of a thread. While an instance is cut off, a task may have two owners: the thread that
+// taskRow is a task of a thread, active or standby. While an instance is cut off, a task may have two owners: the thread that
 // does not know yet that it has lost it, and the one that took it over.
 type taskRow struct {
 	thread *runtime.ThreadStatus
 	task   *runtime.TaskStatus
+	state  string // STANDBY for a standby task, which has no life of its own to tell of
 }
 
 func newTasks() *table[taskRow] {
@@ -22,7 +23,10 @@ func newTasks() *table[taskRow] {
 		rows: func(v *view, into []row) []row {
 			v.eachThread(func(t *runtime.ThreadStatus) {
 				for i := range t.Tasks {
-					into = append(into, row{t, &t.Tasks[i]})
+					into = append(into, row{t, &t.Tasks[i], t.Tasks[i].State})
+				}
+				for i := range t.Standbys {
+					into = append(into, row{t, &t.Standbys[i], "STANDBY"})
 				}
 			})
 			return into
@@ -41,8 +45,8 @@ func newTasks() *table[taskRow] {
 				}
 				return name, sgr{}
 			}},
-			{title: "STATE", min: 10, max: 10, order: by(func(r *row) string { return r.task.State }), cell: func(v *view, r *row, _ int) (string, sgr) {
-				return r.task.State, v.stateStyle(r.task.State)
+			{title: "STATE", min: 10, max: 10, order: by(func(r *row) string { return r.state }), cell: func(v *view, r *row, _ int) (string, sgr) {
+				return r.state, v.stateStyle(r.state)
 			}},
 			{title: "LAG", min: 5, max: 8, right: true, order: by(func(r *row) int64 { return r.task.Lag }), cell: func(v *view, r *row, width int) (string, sgr) {
 				if r.task.Lag < 0 {

@@ -59,6 +59,8 @@ type RuntimeSettings struct {
 	StoreMemtable            Size          `yaml:"store_memtable"`             // of each store
 	ChangelogRewriteInterval time.Duration `yaml:"changelog_rewrite_interval"` // embedded broker only; 0 = never
 	RepartitionPurgeInterval time.Duration `yaml:"repartition_purge_interval"` // 0 = never
+	RecordCache              Size          `yaml:"record_cache"`               // of each instance; 0 = off
+	StateCleanupDelay        time.Duration `yaml:"state_cleanup_delay"`        // 0 = never
 	StandbyReplicas          int           `yaml:"standby_replicas"`
 	AcceptableRecoveryLag    Lag           `yaml:"acceptable_recovery_lag"`
 	MaxWarmupReplicas        int           `yaml:"max_warmup_replicas"`
@@ -137,6 +139,7 @@ func Default() Config {
 			StoreMemtable:            1 << 20,
 			ChangelogRewriteInterval: 15 * time.Second,
 			RepartitionPurgeInterval: 30 * time.Second,
+			StateCleanupDelay:        10 * time.Minute,
 			AcceptableRecoveryLag:    Unlimited,
 			MaxWarmupReplicas:        2,
 			ProbingRebalanceInterval: 10 * time.Minute,

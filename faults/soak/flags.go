@@ -33,7 +33,7 @@ func flagSpecs() []flagSpec {
 		{name: "threads", key: "runtime.threads", arg: "N", usage: "stream threads of each instance"},
 		{name: "name", key: "application.name", arg: "PREFIX", usage: "instances are called PREFIX1, PREFIX2, .."},
 		{name: "guarantee", key: "runtime.guarantee", arg: "NAME", usage: "processing guarantee: exactly_once_v2, exactly_once or at_least_once"},
-		{name: "profile", key: "faults.profile", arg: "NAME", usage: "error handling: fixed"},
+		{name: "profile", key: "faults.profile", arg: "NAME", usage: "error handling: fixed, that of an old Kafka Streams, or a known bug"},
 		{name: "rate", key: "load.rate", arg: "REC_PER_S", usage: "records a second"},
 		{name: "records", key: "load.records", arg: "N", usage: "stop the load after N records"},
 		{name: "duration", key: "load.duration", arg: "D", usage: "stop the load after this time, like 60s"},

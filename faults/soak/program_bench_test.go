@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"eostop/runtime/topology"
 )
@@ -32,9 +33,23 @@ func (s *mapStore) Put(key, value []byte, _ int64) error {
 	return nil
 }
 
+func (s *mapStore) Scan(
+	[]byte, int, func(key, value []byte, timestamp int64) error,
+) (next []byte, done bool, err error) {
+	return nil, true, nil // the program scans nothing
+}
+
 func (d *discard) TaskID() string { return "0_0" }
 
 func (d *discard) StreamTime() int64 { return 0 }
+
+func (d *discard) WallClock() time.Time { return time.Time{} }
+
+func (d *discard) RequestCommit() {}
+
+func (d *discard) Failed(topology.Failure) topology.Response { return topology.Fail }
+
+func (d *discard) Cache(string) topology.RecordCache { return nil }
 
 func (d *discard) Store(name string) (topology.BytesStore, error) {
 	s := &mapStore{entries: make(map[string][]byte), host: d}
@@ -45,7 +60,7 @@ func (d *discard) Store(name string) (topology.BytesStore, error) {
 func (d *discard) Send(topic string, _ int32, key, value []byte, timestamp int64, headers []topology.Header) error {
 	d.writes++
 	if graph := d.graphs[topic]; graph != nil {
-		return graph.Process(topic, key, value, timestamp, headers)
+		return graph.Process(topology.Input{Topic: topic, Key: key, Value: value, Timestamp: timestamp, Headers: headers})
 	}
 	return nil
 }

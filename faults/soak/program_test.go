@@ -66,23 +66,25 @@ func sortChildren(text string) string {
 
 func TestProgramSubTopologies(t *testing.T) {
 	store := func(n int) topology.StoreSpec {
-		return topology.StoreSpec{Name: fmt.Sprintf("KSTREAM-AGGREGATE-STATE-STORE-%010d", n), Logged: true}
+		return topology.StoreSpec{
+			Name: fmt.Sprintf("KSTREAM-AGGREGATE-STATE-STORE-%010d", n), Logged: true, Cached: true, Timestamped: true,
+		}
 	}
 	want := []topology.SubTopology{
 		{ID: 0, Sources: []string{"app-input"}, Sinks: []string{"by-key-repartition"}},
 		{
 			ID: 1, Sources: []string{"by-key-repartition"}, Repartitions: []string{"by-key-repartition"},
 			Sinks:  []string{"app-count", "app-sum", "app-max", "by-group-repartition"},
-			Stores: []topology.StoreSpec{store(7), store(13), store(19)},
+			Stores: []topology.StoreSpec{store(7), store(13), store(19)}, Stateful: true,
 		},
 		{
 			ID: 2, Sources: []string{"by-group-repartition"}, Repartitions: []string{"by-group-repartition"},
 			Sinks:  []string{"app-group-count", "app-group-sum", "app-group-max", "total-repartition"},
-			Stores: []topology.StoreSpec{store(28), store(34), store(40)},
+			Stores: []topology.StoreSpec{store(28), store(34), store(40)}, Stateful: true,
 		},
 		{
 			ID: 3, Sources: []string{"total-repartition"}, Repartitions: []string{"total-repartition"},
-			Sinks: []string{"app-total"}, Stores: []topology.StoreSpec{store(49)},
+			Sinks: []string{"app-total"}, Stores: []topology.StoreSpec{store(49)}, Stateful: true,
 		},
 	}
 	program := buildProgram(t)

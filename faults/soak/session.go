@@ -246,6 +246,9 @@ func (s *Session) instanceConfig(name, dir string) runtime.Config {
 	cfg.StreamThreads = r.Threads
 	cfg.Guarantee, cfg.StateMode = runtime.Guarantee(r.Guarantee), runtime.StateMode(r.StateMode)
 	cfg.TaskTimeout, cfg.MaxTaskIdle, cfg.BufferedRecords = r.TaskTimeout, r.MaxTaskIdle, r.BufferedRecords
+	cfg.StandbyReplicas, cfg.AcceptableRecoveryLag = r.StandbyReplicas, int64(r.AcceptableRecoveryLag)
+	cfg.MaxWarmupReplicas, cfg.ProbingInterval = r.MaxWarmupReplicas, r.ProbingRebalanceInterval
+	cfg.RecordCache, cfg.StateCleanupDelay = int64(r.RecordCache), r.StateCleanupDelay
 	if r.StaticMembership {
 		cfg.GroupInstanceID = name
 	}
@@ -254,6 +257,9 @@ func (s *Session) instanceConfig(name, dir string) runtime.Config {
 	cfg.ReplicationFactor = int16(s.cfg.Cluster.ReplicationFactor)
 	cfg.RepartitionPurgeInterval, cfg.ActiveFencing = r.RepartitionPurgeInterval, r.ActiveFencing
 	cfg.Memtable = int(r.StoreMemtable)
+	if p, ok := findProfile(s.cfg.Faults.Profile); ok {
+		p.apply(&cfg)
+	}
 	if s.cluster.embedded != nil {
 		cfg.CompactChangelogs, cfg.ChangelogRewriteInterval = false, r.ChangelogRewriteInterval
 	}

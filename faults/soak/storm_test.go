@@ -102,6 +102,54 @@ func TestAStormUnderEveryGuarantee(t *testing.T) {
 	}
 }
 
+// TestAStormWithStoresThatAreWiped: with stores that are written through, as Kafka Streams has them, everything survives too; it only
+// costs more.
+func TestAStormWithStoresThatAreWiped(t *testing.T) {
+	t.Parallel()
+	for _, guarantee := range runtime.Guarantees() {
+		t.Run(string(guarantee), func(t *testing.T) {
+			t.Parallel()
+			everySeed(t, func(t *testing.T, rng *rand.Rand) {
+				cfg := small(2 * time.Minute)
+				cfg.Runtime.Guarantee, cfg.Runtime.StateMode = string(guarantee), string(runtime.StateWipe)
+				cfg.Load.Seed = 1 + rng.Int64N(1<<30)
+				cfg.Faults.Cuts = storm(rng, &cfg, cfg.Load.Duration-30*time.Second)
+				t.Logf("cuts %v", cfg.Faults.Cuts)
+				r := play(t, cfg, nil)
+				wantDeaths(t, r, 0)
+				if wiped := r.State.Wiped > 0; wiped != runtime.Guarantee(cfg.Runtime.Guarantee).Transactional() {
+					t.Errorf("%d stores wiped", r.State.Wiped)
+				}
+			})
+		})
+	}
+}
+
+// TestAStormWithStandbys: copies of the stores on other instances, promoted and demoted as instances come and go.
+func TestAStormWithStandbys(t *testing.T) {
+	t.Parallel()
+	for _, guarantee := range runtime.Guarantees() {
+		t.Run(string(guarantee), func(t *testing.T) {
+			t.Parallel()
+			everySeed(t, func(t *testing.T, rng *rand.Rand) {
+				cfg := small(2 * time.Minute)
+				cfg.Runtime.Guarantee = string(guarantee)
+				cfg.Runtime.Threads, cfg.Cluster.Partitions = 2, 4
+				cfg.Runtime.StandbyReplicas = 1 + rng.IntN(2)
+				if rng.IntN(2) == 0 { // warm-ups and probing rebalances
+					cfg.Runtime.AcceptableRecoveryLag, cfg.Runtime.ProbingRebalanceInterval = 20, 10*time.Second
+				}
+				cfg.Runtime.StateMode = []string{"transactional", "wipe"}[rng.IntN(2)]
+				cfg.Load.Seed = 1 + rng.Int64N(1<<30)
+				cfg.Faults.Cuts = storm(rng, &cfg, cfg.Load.Duration-30*time.Second)
+				t.Logf("%d replicas, acceptable lag %v, state %s, cuts %v", cfg.Runtime.StandbyReplicas, cfg.Runtime.AcceptableRecoveryLag, cfg.Runtime.StateMode, cfg.Faults.Cuts)
+				r := play(t, cfg, nil)
+				wantDeaths(t, r, 0)
+			})
+		})
+	}
+}
+
 func TestAStormOfCutsAndStalls(t *testing.T) {
 	t.Parallel()
 	everySeed(t, func(t *testing.T, rng *rand.Rand) {

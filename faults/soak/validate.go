@@ -177,6 +177,8 @@ func (v *validator) runtime() {
 		"%s is negative; valid: 0s (never) and more", formatDuration(r.ChangelogRewriteInterval))
 	v.check(r.RepartitionPurgeInterval >= 0, "runtime.repartition_purge_interval",
 		"%s is negative; valid: 0s (never) and more", formatDuration(r.RepartitionPurgeInterval))
+	v.check(r.RecordCache >= 0, "runtime.record_cache", "%s is negative; valid: 0 (off) and more", r.RecordCache)
+	v.check(r.StateCleanupDelay >= 0, "runtime.state_cleanup_delay", "%s is negative; valid: 0s (never) and more", formatDuration(r.StateCleanupDelay))
 	v.between("runtime.standby_replicas", r.StandbyReplicas, 0, maxInstances)
 	v.between("runtime.max_warmup_replicas", r.MaxWarmupReplicas, 1, math.MaxInt32)
 	v.duration("runtime.probing_rebalance_interval", r.ProbingRebalanceInterval, time.Second, 24*time.Hour)
@@ -226,20 +228,17 @@ func (v *validator) faults() {
 		v.check(fault.Thread >= 1 && fault.Thread <= c.Runtime.Threads, key, "there is no thread %d; valid: 1 to %d", fault.Thread, c.Runtime.Threads)
 		v.starts(key, fault.Start)
 	}
-	v.choice(choice{"faults.profile", c.Faults.Profile, []string{profileFixed}, laterProfiles(), "profile"})
+	v.choice(choice{"faults.profile", c.Faults.Profile, ProfileNames(), nil, "profile"})
+	if p, ok := findProfile(c.Faults.Profile); ok {
+		v.check(p.existed(runtime.Guarantee(c.Runtime.Guarantee)), "faults.profile", "%s never existed with %s; valid with it: runtime.guarantee %s",
+			p.name, c.Runtime.Guarantee, p.describeGuarantees())
+	}
 }
 
 // starts refuses what would never happen, for a run that then comes out clean would prove nothing.
 func (v *validator) starts(key string, start time.Duration) {
 	d := v.config.Load.Duration
 	v.check(d <= 0 || start < d, key, "starts at %s, but the run ends at load.duration (%s)", formatDuration(start), formatDuration(d))
-}
-
-func laterProfiles() []string {
-	return []string{
-		"kafka-4.3", "kafka-2.4.0-rc", "kafka-2.3", "no-reinit", "read-uncommitted-restore", "restart-on-fence",
-		"shared-txn-id", "commit-after-failed-send", "forget-generation",
-	}
 }
 
 // describeNames lists names, shortened to the first and the last when they are many.

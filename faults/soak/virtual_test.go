@@ -56,9 +56,14 @@ type stage struct {
 // its threads run. Violated promises of every scenario are reported here; what is special to one, the caller checks.
 func play(t *testing.T, cfg Config, script func(*stage)) *Report {
 	t.Helper()
+	return playOn(t, cfg, Deps{FS: vfs.NewMem()}, script)
+}
+
+// playOn is play with a file system of the test's.
+func playOn(t *testing.T, cfg Config, deps Deps, script func(*stage)) *Report {
+	t.Helper()
 	var report *Report
 	synctest.Test(t, func(t *testing.T) {
-		deps := Deps{FS: vfs.NewMem()}
 		if os.Getenv("EOSTOP_TEST_LOG") != "" {
 			deps.Logger = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
 		}

@@ -1,6 +1,9 @@
 package state
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"slices"
+)
 
 // timestampBytes is the length of the timestamp in front of each stored value.
 const timestampBytes = 8
@@ -57,6 +60,8 @@ func (e *entry) set(value []byte, timestamp int64) {
 type buffer struct {
 	entries map[string]*entry
 	dirty   []*entry // in the order of their first change
+	index   ordered[*entry]
+	indexed bool // the index holds the dirty entries; a transaction that scans nothing does without
 	ring    []*entry
 	hand    int
 	cost    int64 // of the clean entries
@@ -106,7 +111,29 @@ func (b *buffer) touch(key []byte) *entry {
 	}
 	e.dirty = true
 	b.dirty = append(b.dirty, e)
+	if b.indexed {
+		b.index.insert(e.key, e)
+	}
 	return e
+}
+
+// changed returns the dirty entries within the bounds in key order, or in reverse.
+func (b *buffer) changed(within bounds, reverse bool) []*entry {
+	if !b.indexed && len(b.dirty) > 0 {
+		for _, e := range b.dirty {
+			b.index.insert(e.key, e)
+		}
+		b.indexed = true
+	}
+	var found []*entry
+	b.index.ascend(within, func(_ string, e *entry) bool {
+		found = append(found, e)
+		return true
+	})
+	if reverse {
+		slices.Reverse(found)
+	}
+	return found
 }
 
 // committed turns the dirty entries into clean ones.
@@ -137,6 +164,10 @@ func (b *buffer) reset() {
 func (b *buffer) forget() {
 	clear(b.dirty)
 	b.dirty = b.dirty[:0]
+	if b.indexed {
+		b.index.clear()
+		b.indexed = false
+	}
 }
 
 func (b *buffer) enter(e *entry) {

@@ -44,6 +44,11 @@ type StoreOptions struct {
 	// CleanBytes bounds the memory for unchanged entries that are kept in front of Pebble; 0 means DefaultCleanBytes, a negative
 	// value keeps none. While the keys in use fit, a store is some times faster. Changed entries are kept until commit or abort, whatever their size.
 	CleanBytes int64
+	// InMemory makes the store one that keeps everything in memory, and is empty each time it is opened, see [MemoryStore].
+	InMemory bool
+	// Eager makes Put write to the content at once, as Kafka Streams' stores do: there is no transaction to commit or abort, and positions
+	// are kept in a checkpoint file instead of in the store. See [Directory.WriteCheckpoint].
+	Eager bool
 }
 
 const (
@@ -76,4 +81,14 @@ func (o StoreOptions) withDefaults() StoreOptions {
 		o.CleanBytes = 0
 	}
 	return o
+}
+
+// MemoryBudget divides a number of bytes, which is what all stores of a process may use together besides their clean entries, among a number of
+// stores. The first result is for [NewCache], which counts the memtables too; the second is for StoreOptions.MemtableBytes. A store has two
+// memtables at a time as a rule, the one that is written to and one that is being flushed, and all of them shall leave half of the cache to
+// blocks. With very many stores, or very little memory, the smallest memtables there are take more than that.
+func MemoryBudget(bytes int64, stores int) (cacheBytes int64, memtableBytes int) {
+	bytes = max(bytes, 0)
+	share := bytes / 2 / (2 * int64(max(stores, 1)))
+	return bytes, int(min(max(share, minMemtableBytes), maxMemtableBytes))
 }

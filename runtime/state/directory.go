@@ -1,18 +1,13 @@
 package state
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
-	"strconv"
-	"strings"
 	"sync"
-	"syscall"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -40,26 +35,46 @@ type DirectoryConfig struct {
 	ClusterID string
 	// FS holds the directory; nil is the disk.
 	FS vfs.FS
+	// Recording says how much the stores measure of themselves.
+	Recording RecordingLevel
+	// RegisterBeforeOpen registers the recorder of a store before the store is opened, as Kafka Streams 2.4.0-rc did at recording level debug, and
+	// fails with a *RecorderExistsError where an opening that failed has left one behind (KAFKA-9231, cause 2). It exists to show that bug.
+	RegisterBeforeOpen bool
+	// OpenStoreHook is called when a store is about to be opened, also after a wipe; its error is what the opening fails with. Nil does nothing.
+	OpenStoreHook func(task, store string) error
+	// Warn is told what was noticed and needs no action, such as an invalid line in a checkpoint. Nil drops it.
+	Warn func(text string)
 }
 
 // Validate reports every problem of the configuration.
 func (c DirectoryConfig) Validate() error {
+	var errs []error
 	if c.Path == "" {
-		return errors.New("path: state directory is not set")
+		errs = append(errs, errors.New("path: state directory is not set"))
 	}
-	return nil
+	if c.Recording != RecordingInfo && c.Recording != RecordingDebug {
+		errs = append(errs, fmt.Errorf("recording_level: %d: must be info or debug", c.Recording))
+	}
+	return errors.Join(errs...)
 }
 
 // Directory is the state directory of one instance, locked against every other. It may be used from any goroutine.
 type Directory struct {
 	path      string
 	fs        vfs.FS
+	config    DirectoryConfig
 	processID string
+	recorders Recorders
 
-	mu    sync.Mutex // guards what follows; never held during I/O
-	lock  io.Closer  // nil once closed
-	open  map[storeKey]bool
-	floor map[storeKey]int // the lowest generation that may still be used
+	mu       sync.Mutex // guards what follows; never held during I/O
+	lock     io.Closer  // nil once closed
+	open     map[storeKey]bool
+	floor    map[storeKey]int     // the lowest generation that may still be used
+	owners   map[string]string    // of locked tasks
+	removing map[string]bool      // tasks whose folder is being removed
+	used     map[string]time.Time // when a task was last locked, unlocked, or one of its stores opened or closed
+
+	removals sync.WaitGroup // of folders by abandoned databases
 }
 
 type storeKey struct{ task, name string }
@@ -70,7 +85,13 @@ func OpenDirectory(config DirectoryConfig) (*Directory, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
-	d := &Directory{path: config.Path, fs: config.FS, open: map[storeKey]bool{}, floor: map[storeKey]int{}}
+	d := &Directory{
+		path: config.Path, fs: config.FS, config: config,
+		open: map[storeKey]bool{}, floor: map[storeKey]int{},
+		owners: map[string]string{}, removing: map[string]bool{}, used: map[string]time.Time{},
+	}
+	d.recorders.by = map[storeKey]*recorder{}
+	d.recorders.beforeOpen = config.RegisterBeforeOpen && config.Recording == RecordingDebug
 	if d.fs == nil {
 		d.fs = vfs.Default
 	}
@@ -126,95 +147,124 @@ func (d *Directory) Path() string { return d.path }
 // ProcessID returns the UUID that the directory carries for its life: the instance's identity across restarts.
 func (d *Directory) ProcessID() string { return d.processID }
 
+// Recorders returns the registry of the stores that are open.
+func (d *Directory) Recorders() *Recorders { return &d.recorders }
+
 // Close unlocks the directory. Its stores have to be closed before; while one is open, Close fails and the directory stays locked.
 func (d *Directory) Close() error {
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.lock == nil {
-		return nil
-	}
-	if n := len(d.open); n > 0 {
+	if n := len(d.open); n > 0 && d.lock != nil {
+		d.mu.Unlock()
 		return fmt.Errorf("close state directory %s: %d stores are still open", d.path, n)
 	}
 	lock := d.lock
 	d.lock = nil
+	clear(d.owners)
+	d.mu.Unlock()
+	if lock == nil {
+		return nil
+	}
+	d.removals.Wait() // what comes later finds the directory closed
 	if err := lock.Close(); err != nil {
 		return fmt.Errorf("unlock state directory %s: %w", d.path, err)
 	}
 	return nil
 }
 
-// StoredTasks returns the ids of the tasks that have at least one store on disk, open or not, in the order of sub-topology and partition.
-func (d *Directory) StoredTasks() []string {
-	names, err := d.fs.List(d.path)
+// Open opens a store of a task, such as "0_3", on disk or, if the options say so, in memory. It is OpenStore or OpenMemoryStore.
+func (d *Directory) Open(task, name string, o StoreOptions) (KeyValue, error) {
+	if o.InMemory {
+		return openAs(d.OpenMemoryStore(task, name, o))
+	}
+	return openAs(d.OpenStore(task, name, o))
+}
+
+// openAs keeps a nil pointer from becoming an interface that is not nil.
+func openAs[S KeyValue](s S, err error) (KeyValue, error) {
 	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// OpenStore opens a store of a task, such as "0_3", on disk, or creates it empty. It fails with ErrInUse while the store is open elsewhere in the
+// process. An error that wraps ErrBroken means that the store on disk is damaged: it is not used again, and the next OpenStore
+// begins with an empty one. A store that was written eagerly is empty to one that is transactional, and the other way round.
+func (d *Directory) OpenStore(task, name string, o StoreOptions) (*Store, error) {
+	if o.InMemory {
+		return nil, fmt.Errorf("open store %s of task %s: it is to be in memory, so it has to be opened as such", name, task)
+	}
+	s := &Store{handle: handle{directory: d, task: task, name: name}, options: o.withDefaults()}
+	s.buffer = newBuffer(s.options.CleanBytes)
+	s.recorder = &recorder{scope: scopeDisk, sample: s.properties}
+	err := d.openStore(&s.handle, o, func() error {
+		if o.Cache == nil {
+			s.ownCache = NewCache(privateCacheBytes)
+		}
+		err := s.open()
+		if err != nil {
+			s.letGo()
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// OpenMemoryStore opens a store in memory, which is empty. Nothing of it is on disk. It fails with ErrInUse while the store is open
+// elsewhere in the process. Of the options only Eager counts.
+func (d *Directory) OpenMemoryStore(task, name string, o StoreOptions) (*MemoryStore, error) {
+	s := &MemoryStore{handle: handle{directory: d, task: task, name: name}, eager: o.Eager}
+	s.recorder = &recorder{scope: scopeMemory}
+	err := d.openStore(&s.handle, o, func() error {
+		if err := d.announce(s.recorder); err != nil {
+			d.closed(task, name)
+			return err
+		}
+		s.reset()
+		d.recorders.register(s.recorder)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// openStore reserves a store for one owner and opens it.
+func (d *Directory) openStore(h *handle, o StoreOptions, open func() error) error {
+	err := errors.Join(validNames(h.task, h.name), o.Validate())
+	if err == nil {
+		err = d.acquire(h.task, h.name)
+	}
+	if err == nil {
+		h.measures.timed = d.config.Recording == RecordingDebug
+		h.recorder.key, h.recorder.stats, h.recorder.measures = storeKey{h.task, h.name}, h.Stats, &h.measures
+		err = open()
+	}
+	if err != nil {
+		return fmt.Errorf("open store %s of task %s: %w", h.name, h.task, err)
+	}
+	return nil
+}
+
+// announce is what comes first when a store is opened.
+func (d *Directory) announce(rec *recorder) error {
+	if err := d.recorders.announce(rec); err != nil {
+		return err
+	}
+	if d.config.OpenStoreHook == nil {
 		return nil
 	}
-	var tasks []string
-	for _, name := range names {
-		if !taskName.MatchString(name) {
-			continue
-		}
-		stores, err := d.fs.List(d.file(name, storeFolder))
-		if err == nil && slices.ContainsFunc(stores, storePath.MatchString) {
-			tasks = append(tasks, name)
-		}
-	}
-	slices.SortFunc(tasks, compareTasks)
-	return tasks
-}
-
-func compareTasks(a, b string) int {
-	a1, a2, _ := strings.Cut(a, "_")
-	b1, b2, _ := strings.Cut(b, "_")
-	return cmp.Or(number(a1)-number(b1), number(a2)-number(b2))
-}
-
-func number(s string) int {
-	n, _ := strconv.Atoi(s) // the pattern of the name lets nothing but digits through
-	return n
-}
-
-// OpenStore opens a store of a task, such as "0_3", or creates it empty. It fails with ErrInUse while the store is open elsewhere in the
-// process. An error that wraps ErrBroken means that the store on disk is damaged: it is not used again, and the next OpenStore
-// begins with an empty one.
-func (d *Directory) OpenStore(task, name string, o StoreOptions) (*Store, error) {
-	s, err := d.openStore(task, name, o)
-	if err != nil {
-		return nil, fmt.Errorf("open store %s of task %s: %w", name, task, err)
-	}
-	return s, nil
-}
-
-func (d *Directory) openStore(task, name string, o StoreOptions) (*Store, error) {
-	if err := errors.Join(validNames(task, name), o.Validate()); err != nil {
-		return nil, err
-	}
-	if err := d.acquire(task, name); err != nil {
-		return nil, err
-	}
-	o = o.withDefaults()
-	s := &Store{directory: d, task: task, name: name, options: o, buffer: newBuffer(o.CleanBytes)}
-	if o.Cache == nil {
-		s.ownCache = NewCache(privateCacheBytes)
-	}
-	e, m, err := d.openFolder(task, name, s.cache(), o.MemtableBytes)
-	if err != nil {
-		s.release()
-		return nil, err
-	}
-	s.engine.Store(e)
-	s.setMeta(m)
-	return s, nil
+	return d.config.OpenStoreHook(rec.key.task, rec.key.name)
 }
 
 func validNames(task, name string) error {
-	var errs []error
-	if !taskName.MatchString(task) {
-		errs = append(errs, fmt.Errorf("task: %q: must be a sub-topology and a partition, such as 0_3", task))
-	}
-	if !storeName.MatchString(name) || name == "." || name == ".." {
-		errs = append(errs, fmt.Errorf("store: %q: must be 1 to 200 of the characters a-z, A-Z, 0-9, '.', '_' and '-', and not a folder's own name", name))
+	errs := []error{validTask(task)}
+	if !storeName.MatchString(name) || name == "." || name == ".." || name == checkpointFile {
+		errs = append(errs, fmt.Errorf("store: %q: must be 1 to 200 of the characters a-z, A-Z, 0-9, '.', '_' and '-', and neither a folder's own name nor %s", name, checkpointFile))
 	}
 	return errors.Join(errs...)
 }
@@ -226,10 +276,11 @@ func (d *Directory) acquire(task, name string) error {
 	switch key := (storeKey{task, name}); {
 	case d.lock == nil:
 		return fmt.Errorf("state directory %s: %w", d.path, ErrClosed)
-	case d.open[key]:
+	case d.open[key] || d.removing[task]:
 		return ErrInUse
 	default:
 		d.open[key] = true
+		d.used[task] = time.Now()
 		return nil
 	}
 }
@@ -238,117 +289,5 @@ func (d *Directory) closed(task, name string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.open, storeKey{task, name})
-}
-
-// openFolder opens the newest folder of a store, or a fresh one if that was retired.
-func (d *Directory) openFolder(task, name string, cache *Cache, memtable int) (*engine, meta, error) {
-	parent := d.file(task, storeFolder)
-	if err := d.makeFolder(parent); err != nil {
-		return nil, emptyMeta, err
-	}
-	generation, err := d.newest(parent, task, name)
-	if err != nil {
-		return nil, emptyMeta, err
-	}
-	dir := d.fs.PathJoin(parent, folderName(name, generation))
-	if err := d.makeFolder(dir); err != nil {
-		return nil, emptyMeta, err
-	}
-	e, m, err := openEngine(d.fs, dir, cache, memtable)
-	if err == nil {
-		return e, m, nil
-	}
-	if environmental(err) {
-		return nil, emptyMeta, err
-	}
-	d.retireFolder(task, name)
-	if errors.Is(err, ErrBroken) {
-		return nil, emptyMeta, err
-	}
-	return nil, emptyMeta, fmt.Errorf("%w: %w", ErrBroken, err)
-}
-
-// makeFolder creates a folder and its parents, and makes each new entry durable: otherwise a crash could lose a folder with all that was
-// flushed into it.
-func (d *Directory) makeFolder(dir string) error {
-	if _, err := d.fs.Stat(dir); err == nil {
-		return nil
-	}
-	parent := d.fs.PathDir(dir)
-	if parent != dir {
-		if err := d.makeFolder(parent); err != nil {
-			return err
-		}
-	}
-	if err := d.fs.MkdirAll(dir, directories); err != nil {
-		return fmt.Errorf("create folder: %w", err)
-	}
-	return d.syncFolder(parent)
-}
-
-func (d *Directory) syncFolder(dir string) error {
-	f, err := d.fs.OpenDir(dir)
-	if err != nil {
-		return fmt.Errorf("sync folder %s: %w", dir, err)
-	}
-	if err := errors.Join(f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("sync folder %s: %w", dir, err)
-	}
-	return nil
-}
-
-// environmental tells errors that another folder would not cure.
-func environmental(err error) bool {
-	for _, target := range []error{os.ErrPermission, syscall.EMFILE, syscall.ENFILE} {
-		if errors.Is(err, target) {
-			return true
-		}
-	}
-	return vfs.IsNoSpaceError(err)
-}
-
-// newest returns the generation to use and removes what older ones left behind.
-func (d *Directory) newest(parent, task, name string) (int, error) {
-	names, err := d.fs.List(parent)
-	if err != nil {
-		return 0, fmt.Errorf("list folder: %w", err)
-	}
-	d.mu.Lock()
-	newest := d.floor[storeKey{task, name}]
-	d.mu.Unlock()
-	found := map[int]string{}
-	for _, n := range names {
-		if m := storePath.FindStringSubmatch(n); m != nil && m[1] == name {
-			generation := number(m[2])
-			found[generation] = n
-			newest = max(newest, generation)
-		}
-	}
-	for generation, n := range found {
-		if generation < newest {
-			d.remove(d.fs.PathJoin(parent, n))
-		}
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.floor[storeKey{task, name}] = newest
-	return newest, nil
-}
-
-// retireFolder makes the next opening of a store use a fresh folder. Until that exists the retired one stays the newest on disk, which is
-// right: after a crash in between it is tried once more, and found to be either sound or damaged.
-func (d *Directory) retireFolder(task, name string) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.floor[storeKey{task, name}]++
-}
-
-// remove deletes a folder that is not used any more. What cannot be deleted now is tried again when the store is opened.
-func (d *Directory) remove(dir string) { _ = d.fs.RemoveAll(dir) }
-
-func folderName(name string, generation int) string {
-	if generation == 0 {
-		return name
-	}
-	return name + "~" + strconv.Itoa(generation)
+	d.used[task] = time.Now()
 }

@@ -172,6 +172,36 @@ func TestUnreadableProcessMetadata(t *testing.T) {
 	}
 }
 
+// Kafka: StateDirectoryTest, shouldPersistProcessIdAcrossRestart, shouldGetFreshProcessIdIfProcessFileDeleted; one that cannot be read counts as
+// deleted.
+func TestFreshProcessID(t *testing.T) {
+	faulty := &faultyFS{match: failing(processFile, errDisk, errorfs.OpOpen)}
+	mem := vfs.NewMem()
+	f := newFixture(t, errorfs.Wrap(mem, faulty))
+	reopened := func() string {
+		t.Helper()
+		must(t, f.dir.Close())
+		f.openDirectory()
+		return f.dir.ProcessID()
+	}
+	first := f.dir.ProcessID()
+	if got := reopened(); got != first {
+		t.Fatalf("the process id changed from %s to %s", first, got)
+	}
+	must(t, mem.Remove("app/i1/"+processFile))
+	second := reopened()
+	if second == first || second != reopened() {
+		t.Fatalf("after the file was deleted: %s, before %s", second, first)
+	}
+	faulty.on.Store(true)
+	third := reopened()
+	faulty.on.Store(false)
+	if third == second || third != reopened() {
+		t.Fatalf("after the file could not be read: %s, before %s", third, second)
+	}
+	must(t, f.dir.Close())
+}
+
 // Java's fields beside the process id are not in the way.
 func TestProcessMetadataOfJava(t *testing.T) {
 	path := t.TempDir()
@@ -199,7 +229,8 @@ func TestNotWritable(t *testing.T) {
 	if _, err := OpenDirectory(DirectoryConfig{Path: filepath.Join(file, "below")}); err == nil || !strings.Contains(err.Error(), file) {
 		t.Errorf("directory below a file: %v", err)
 	}
-	if _, err := OpenDirectory(DirectoryConfig{}); err == nil || !strings.Contains(err.Error(), "path") {
+	_, err := OpenDirectory(DirectoryConfig{Recording: 7})
+	if err == nil || !strings.Contains(err.Error(), "path") || !strings.Contains(err.Error(), "recording_level") {
 		t.Errorf("no path: %v", err)
 	}
 }
@@ -235,6 +266,7 @@ func TestNames(t *testing.T) {
 		{"0_1\n", "s"},
 		{"0_1", ""},
 		{"0_1", "."},
+		{"0_1", ".checkpoint"},
 		{"0_1", ".."},
 		{"0_1", "../s"},
 		{"0_1", "a/b"},
@@ -257,6 +289,61 @@ func TestNames(t *testing.T) {
 			t.Errorf("memtable of %d bytes was taken", n)
 		}
 	}
+}
+
+func TestMemoryBudget(t *testing.T) {
+	for _, c := range []struct {
+		bytes    int64
+		stores   int
+		cache    int64
+		memtable int
+	}{
+		{64 << 20, 16, 64 << 20, 1 << 20},
+		{64 << 20, 1, 64 << 20, 16 << 20},
+		{64 << 20, 0, 64 << 20, 16 << 20},
+		{1 << 30, 1, 1 << 30, maxMemtableBytes},
+		{32 << 20, 1000, 32 << 20, minMemtableBytes},
+		{0, 10, 0, minMemtableBytes},
+		{-1, -1, 0, minMemtableBytes},
+	} {
+		cache, memtable := MemoryBudget(c.bytes, c.stores)
+		if cache != c.cache || memtable != c.memtable {
+			t.Errorf("MemoryBudget(%d, %d) = %d, %d, want %d, %d", c.bytes, c.stores, cache, memtable, c.cache, c.memtable)
+		}
+		must(t, StoreOptions{MemtableBytes: memtable}.Validate())
+	}
+	for stores := range 200 { // half of the cache is left for blocks
+		if cache, memtable := MemoryBudget(64<<20, stores); 2*int64(stores)*int64(memtable) > cache/2 {
+			t.Errorf("%d stores with memtables of %d bytes", stores, memtable)
+		}
+	}
+}
+
+func TestOpenByKind(t *testing.T) {
+	f := newFixture(t, vfs.NewMem())
+	for kind, options := range kinds {
+		s, err := f.dir.Open("0_1", "counts", options)
+		must(t, err)
+		if s.Name() != "counts" || s.Task() != "0_1" || s.Persistent() == options.InMemory {
+			t.Errorf("%s: store %s of task %s, persistent: %v", kind, s.Name(), s.Task(), s.Persistent())
+		}
+		again, err := f.dir.Open("0_1", "counts", options)
+		if again != nil || !errors.Is(err, ErrInUse) {
+			t.Errorf("%s: opened twice: %v, %v", kind, again, err)
+		}
+		must(t, s.Err())
+		must(t, s.Close())
+	}
+	if s, err := f.dir.OpenStore("0_1", "counts", StoreOptions{InMemory: true}); s != nil || err == nil {
+		t.Errorf("a store in memory was opened on disk: %v", err)
+	}
+	if _, err := f.dir.Open("0_1", "a/b", StoreOptions{InMemory: true}); err == nil {
+		t.Error("a store in memory has any name")
+	}
+	if _, err := f.dir.Open("0_1", "counts", StoreOptions{MemtableBytes: 1}); err == nil {
+		t.Error("a memtable of one byte was taken")
+	}
+	must(t, f.dir.Close())
 }
 
 func TestStoreInUse(t *testing.T) {

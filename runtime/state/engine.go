@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -26,35 +28,45 @@ var metaKey = []byte{metaPrefix, 'm'}
 const (
 	metaVersion = 1
 	metaBytes   = 2 + 3*8
+
+	flagExact = 1 << 0
+	flagEager = 1 << 1
 )
 
 // meta is what a store knows about its committed content. It is written in the same batch as the content.
 type meta struct {
-	position int64 // next changelog offset, -1 if unknown
+	position int64 // next changelog offset, -1 if unknown; on the disk of an eager store the number of its last seal
 	entries  int64
 	bytes    int64 // of keys and values, timestamps not counted
 	exact    bool  // entries and bytes were counted, not estimated
+	eager    bool  // the store was written by an eager one, so its content is worth nothing to a transactional one
+	stored   bool  // it was read from the database
 }
 
 var emptyMeta = meta{position: -1, exact: true}
 
 func (m meta) append(b []byte) []byte {
-	var exact byte
+	var flags byte
 	if m.exact {
-		exact = 1
+		flags |= flagExact
 	}
-	b = append(b, metaVersion, exact)
+	if m.eager {
+		flags |= flagEager
+	}
+	b = append(b, metaVersion, flags)
 	b = binary.BigEndian.AppendUint64(b, uint64(m.position))
 	b = binary.BigEndian.AppendUint64(b, uint64(m.entries))
 	return binary.BigEndian.AppendUint64(b, uint64(m.bytes))
 }
 
 func decodeMeta(b []byte) (meta, error) {
-	if len(b) != metaBytes || b[0] != metaVersion {
+	if len(b) != metaBytes || b[0] != metaVersion || b[1] > flagExact|flagEager {
 		return emptyMeta, fmt.Errorf("decode metadata: %d bytes %x: unknown format", len(b), b)
 	}
 	return meta{
-		exact:    b[1] == 1,
+		exact:    b[1]&flagExact != 0,
+		eager:    b[1]&flagEager != 0,
+		stored:   true,
 		position: int64(binary.BigEndian.Uint64(b[2:])),
 		entries:  int64(binary.BigEndian.Uint64(b[10:])),
 		bytes:    int64(binary.BigEndian.Uint64(b[18:])),
@@ -83,6 +95,11 @@ type engine struct {
 	flushEvery int
 	unflushed  int             // bytes written since the last flush was asked for
 	flushing   <-chan struct{} // closed when that flush is done; nil at first
+
+	visitors visitors // goroutines besides the owner's that read the figures of the database
+	written  atomic.Int64
+	read     atomic.Int64
+	stalled  atomic.Int64 // nanoseconds that writes have waited for the disk
 }
 
 // openEngine opens or creates the database in dir. The metadata of a new one is emptyMeta.
@@ -100,9 +117,16 @@ func openEngine(fs vfs.FS, dir string, cache *Cache, memtable int) (*engine, met
 		Logger:                      e.fuse,
 		EventListener:               e.fuse.listen(e.compacted),
 	}
+	// Pebble's own scheduler looks ten times a second whether more compactions may run at once, in a goroutine that an Open that fails
+	// leaves behind. For many small stores, which seldom have two to run, it is enough to look when one has ended.
+	options.Experimental.CompactionScheduler = pebble.NewConcurrencyLimitSchedulerWithNoPeriodicGrantingForTest()
 	// As Kafka Streams does for RocksDB: the values are small and binary, and what they would save is not worth the processor.
 	options.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionNone })
 	options.Levels[0].FilterPolicy = bloom.FilterPolicy(10)
+	// Pebble's default scheduler looks ten times a second, in each database, whether more compactions than before may run, and the
+	// goroutine that does so is left behind when Open fails. Here it is one compaction at a time, for which the end of the one before is
+	// sign enough.
+	options.Experimental.CompactionScheduler = pebble.NewConcurrencyLimitSchedulerWithNoPeriodicGrantingForTest()
 	if err := removeLogs(fs, dir); err != nil {
 		return nil, emptyMeta, err
 	}
@@ -164,6 +188,7 @@ func (e *engine) get(key, buf []byte) (_ []byte, ok bool, err error) {
 		if err != nil {
 			return err
 		}
+		e.read.Add(int64(len(v)))
 		buf, ok = append(buf, v...), true
 		return closer.Close()
 	})
@@ -202,10 +227,13 @@ func (e *engine) apply(batch *pebble.Batch) error {
 	if err != nil {
 		return err
 	}
+	e.written.Add(int64(size))
 	e.unflushed += size
 	if e.unflushed < e.flushEvery {
 		return nil
 	}
+	start := time.Now()
+	defer func() { e.stalled.Add(int64(time.Since(start))) }()
 	before := e.flushing
 	if err := e.startFlush(); err != nil {
 		return err
@@ -214,6 +242,16 @@ func (e *engine) apply(batch *pebble.Batch) error {
 		return err
 	}
 	return e.awaitCompaction()
+}
+
+// flush brings everything that was written to disk and waits for it.
+func (e *engine) flush() error {
+	if e.unflushed > 0 {
+		if err := e.startFlush(); err != nil {
+			return err
+		}
+	}
+	return e.await(e.flushing)
 }
 
 func (e *engine) startFlush() error {
@@ -227,7 +265,7 @@ func (e *engine) startFlush() error {
 // await waits until a flush is done or the database is broken, in which case it never will be.
 func (e *engine) await(flushed <-chan struct{}) error {
 	if flushed == nil {
-		return nil
+		return e.fuse.err()
 	}
 	select {
 	case <-flushed:
@@ -261,13 +299,17 @@ func (e *engine) close() error {
 		err = e.await(e.flushing)
 	}
 	if err == nil {
-		err = e.fuse.guard("close", e.db.Close)
+		err = e.discard()
 	}
 	return err
 }
 
 // discard closes the database without a flush, for its content is not needed any more.
 func (e *engine) discard() error {
+	select {
+	case <-e.visitors.leave():
+	case <-e.fuse.blown:
+	}
 	return e.fuse.guard("close", e.db.Close)
 }
 
@@ -284,6 +326,7 @@ func (e *engine) abandon(then func()) {
 				then()
 			}
 		}()
+		<-e.visitors.leave()
 		_ = e.db.Close()
 	}()
 }

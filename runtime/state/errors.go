@@ -7,7 +7,7 @@ import (
 
 var (
 	// ErrBroken is wrapped by every error that comes from a damaged store or from Pebble giving up. The store has to be given up
-	// with Close, Abandon or Wipe and restored from its changelog.
+	// with Close, Abandon or Wipe and restored from its changelog. It is wrapped by a *CheckpointError as well: then the task has to be wiped.
 	ErrBroken = errors.New("state store is broken")
 	// ErrClosed is wrapped by the error of every call to a store or directory that was closed before.
 	ErrClosed = errors.New("closed")
@@ -40,3 +40,16 @@ func (e *ClusterMismatchError) Error() string {
 	return fmt.Sprintf("state directory %s belongs to cluster %q, but the brokers are cluster %q: choose another state directory, or remove this one if that cluster is gone",
 		e.Path, e.Stored, e.Actual)
 }
+
+// CheckpointError says that a checkpoint file cannot be understood. It wraps ErrBroken: the stores of the task cannot be trusted then.
+type CheckpointError struct {
+	Path    string
+	Problem string
+}
+
+func (e *CheckpointError) Error() string {
+	return fmt.Sprintf("checkpoint file %s is damaged: %s", e.Path, e.Problem)
+}
+
+// Unwrap returns ErrBroken.
+func (e *CheckpointError) Unwrap() error { return ErrBroken }

@@ -17,6 +17,8 @@ type fuse struct {
 	blown    chan struct{} // closed with the first failure
 	serving  atomic.Bool   // set once the database is open
 	released chan struct{} // closed when the owner has given the database up
+
+	background atomic.Int64 // failures of flushes and compactions
 }
 
 func newFuse() *fuse {
@@ -114,8 +116,11 @@ func calledByUs() bool {
 // listen returns the events that mean a failure. Pebble calls them with its own locks held, so they do nothing but set flags.
 func (f *fuse) listen(compacted chan<- struct{}) *pebble.EventListener {
 	return &pebble.EventListener{
-		BackgroundError: func(err error) { f.blow(fmt.Errorf("pebble: background error: %w", err)) },
-		DataCorruption:  func(info pebble.DataCorruptionInfo) { f.blow(fmt.Errorf("pebble: %s", info)) },
+		BackgroundError: func(err error) {
+			f.background.Add(1)
+			f.blow(fmt.Errorf("pebble: background error: %w", err))
+		},
+		DataCorruption: func(info pebble.DataCorruptionInfo) { f.blow(fmt.Errorf("pebble: %s", info)) },
 		CompactionEnd: func(pebble.CompactionInfo) {
 			select {
 			case compacted <- struct{}{}:

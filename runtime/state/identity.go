@@ -27,23 +27,20 @@ func (d *Directory) identify(clusterID string) error {
 	if err := d.checkCluster(clusterID); err != nil {
 		return err
 	}
-	data, err := d.readFile(processFile)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("read process id in state directory %s: %w", d.path, err)
-	}
+	data, err := d.readFile(d.file(processFile))
 	var m processMetadata
 	if err == nil && json.Unmarshal(data, &m) == nil && m.ProcessID != uuid.Nil {
 		d.processID = m.ProcessID.String()
 		return nil
 	}
-	// Like Kafka Streams: what cannot be understood is replaced. A new process id costs at most a move of tasks.
+	// Like Kafka Streams: what cannot be read or understood is replaced. A new process id costs at most a move of tasks.
 	if m.ProcessID, err = uuid.NewRandom(); err != nil {
 		return fmt.Errorf("make process id: %w", err)
 	}
 	if data, err = json.Marshal(m); err != nil {
 		return fmt.Errorf("encode process id: %w", err)
 	}
-	if err := d.writeFile(processFile, data); err != nil {
+	if err := d.writeFile(d.file(processFile), data); err != nil {
 		return fmt.Errorf("write process id in state directory %s: %w", d.path, err)
 	}
 	d.processID = m.ProcessID.String()
@@ -54,7 +51,7 @@ func (d *Directory) checkCluster(id string) error {
 	if id == "" {
 		return nil
 	}
-	data, err := d.readFile(clusterFile)
+	data, err := d.readFile(d.file(clusterFile))
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("read cluster id in state directory %s: %w", d.path, err)
 	}
@@ -62,7 +59,7 @@ func (d *Directory) checkCluster(id string) error {
 	case id:
 		return nil
 	case "":
-		if err := d.writeFile(clusterFile, []byte(id+"\n")); err != nil {
+		if err := d.writeFile(d.file(clusterFile), []byte(id+"\n")); err != nil {
 			return fmt.Errorf("write cluster id in state directory %s: %w", d.path, err)
 		}
 		return nil
@@ -71,8 +68,8 @@ func (d *Directory) checkCluster(id string) error {
 	}
 }
 
-func (d *Directory) readFile(name string) (data []byte, err error) {
-	f, err := d.fs.Open(d.file(name))
+func (d *Directory) readFile(path string) (data []byte, err error) {
+	f, err := d.fs.Open(path)
 	if err != nil {
 		return nil, err
 	}
@@ -80,15 +77,17 @@ func (d *Directory) readFile(name string) (data []byte, err error) {
 	return io.ReadAll(f)
 }
 
+// temporary is what the name of a file ends with until it is complete.
+const temporary = ".tmp"
+
 // writeFile replaces a file as a whole: after a crash there is the old content or the new.
-func (d *Directory) writeFile(name string, data []byte) error {
-	temporary := d.file(name + ".tmp")
-	f, err := d.fs.Create(temporary, vfs.WriteCategoryUnspecified)
+func (d *Directory) writeFile(path string, data []byte) error {
+	f, err := d.fs.Create(path+temporary, vfs.WriteCategoryUnspecified)
 	if err != nil {
 		return err
 	}
 	if d.onDisk() {
-		err = os.Chmod(temporary, secretFiles) // the vfs knows no modes
+		err = os.Chmod(path+temporary, secretFiles) // the vfs knows no modes
 	}
 	if err == nil {
 		_, err = f.Write(data)
@@ -99,8 +98,8 @@ func (d *Directory) writeFile(name string, data []byte) error {
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	if err := d.fs.Rename(temporary, d.file(name)); err != nil {
+	if err := d.fs.Rename(path+temporary, path); err != nil {
 		return err
 	}
-	return d.syncFolder(d.path)
+	return d.syncFolder(d.fs.PathDir(path))
 }

@@ -5,10 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
-
-	"github.com/cockroachdb/pebble/v2"
 )
 
 // Scan passes up to limit live entries behind the key after, in key order, as the open transaction sees them: the buffer over
@@ -17,48 +13,93 @@ import (
 // it returns an error, the scan ends with that error, unwrapped, and next is the key before. Writes between two scans do no harm: each scan
 // sees the state of its own time.
 func (s *Store) Scan(after []byte, limit int, fn func(key, value []byte, timestamp int64) error) (next []byte, done bool, err error) {
+	p := page{next: after, limit: limit, fn: fn}
+	return p.result(s.pass(behind(after), false, p.take))
+}
+
+// page is one scan with a limit.
+type page struct {
+	next  []byte
+	limit int
+	fn    func(key, value []byte, timestamp int64) error
+	n     int
+	last  []byte
+	cut   bool  // there is more
+	err   error // of fn
+}
+
+func (p *page) take(key, value []byte, timestamp int64) bool {
+	if p.limit > 0 && p.n == p.limit {
+		p.cut = true
+		return false
+	}
+	if p.err = p.fn(key, value, timestamp); p.err != nil {
+		p.cut = true
+		return false
+	}
+	p.n++
+	if p.last == nil {
+		p.last = make([]byte, 0, len(key))
+	}
+	p.last = append(p.last[:0], key...)
+	p.next = p.last
+	return true
+}
+
+func (p *page) result(err error) (next []byte, done bool, _ error) {
+	if p.err != nil {
+		err = p.err
+	}
+	return p.next, err == nil && !p.cut, err
+}
+
+// Range passes the entries from lower on and before upper in key order, as the open transaction sees them, until fn returns false. A nil bound
+// is open. Fn may call Get and Put, and other ranges; what it is given is valid until its next call to the store.
+func (s *Store) Range(lower, upper []byte, fn func(key, value []byte, timestamp int64) bool) error {
+	return s.measured(bounds{lower, upper}, false, fn)
+}
+
+// ReverseRange is Range from the last key to the first.
+func (s *Store) ReverseRange(lower, upper []byte, fn func(key, value []byte, timestamp int64) bool) error {
+	return s.measured(bounds{lower, upper}, true, fn)
+}
+
+func (s *Store) measured(b bounds, reverse bool, fn func(key, value []byte, timestamp int64) bool) error {
+	start := s.measures.start()
+	if err := s.pass(b, reverse, fn); err != nil {
+		return err
+	}
+	s.measures.done(rangeOperation(b), start)
+	return nil
+}
+
+// pass walks over the view of the open transaction.
+func (s *Store) pass(b bounds, reverse bool, fn func(key, value []byte, timestamp int64) bool) (err error) {
 	if err := s.usable(); err != nil {
-		return after, false, err
+		return err
 	}
-	lower := dataBounds.lower
-	if after != nil {
-		lower = append(append([]byte{dataPrefix}, after...), 0)
-	}
-	c, err := s.engine.Load().newCursor(lower)
+	c, err := s.engine.Load().newCursor(b, reverse)
 	if err != nil {
-		return after, false, s.wrap(err)
+		return s.wrap(err)
 	}
 	defer func() {
 		if closeErr := c.close(); err == nil {
 			err = s.wrap(closeErr)
 		}
 	}()
-	view := merged{cursor: c, changed: s.changedBehind(after)}
-	next = after
-	var last []byte
-	for n := 0; ; n++ {
+	view := merged{cursor: c, changed: s.buffer.changed(b, reverse)}
+	for {
 		key, cell, ok, err := view.next()
 		if err != nil {
-			return next, false, s.wrap(err)
+			return s.wrap(err)
 		}
-		if !ok {
-			return next, true, nil
+		if !ok || !fn(key, cell[timestampBytes:len(cell):len(cell)], int64(binary.BigEndian.Uint64(cell))) {
+			return nil
 		}
-		if limit > 0 && n == limit {
-			return next, false, nil
-		}
-		if err := fn(key, cell[timestampBytes:len(cell):len(cell)], int64(binary.BigEndian.Uint64(cell))); err != nil {
-			return next, false, err
-		}
-		if last == nil {
-			last = make([]byte, 0, len(key))
-		}
-		last = append(last[:0], key...)
-		next = last
 	}
 }
 
-// merged is the view of an open transaction: its changes, in key order, over the committed entries.
+// merged is the view of an open transaction: its changes, in the order of the cursor, over the committed entries.
 type merged struct {
 	cursor  *cursor
 	changed []*entry
@@ -76,7 +117,7 @@ func (m *merged) next() (key, cell []byte, ok bool, err error) {
 	}
 	for len(m.changed) > 0 {
 		head := m.changed[0]
-		if c.valid && head.key > string(c.key) {
+		if c.valid && c.before(head.key) {
 			break
 		}
 		m.changed = m.changed[1:]
@@ -96,18 +137,6 @@ func (m *merged) next() (key, cell []byte, ok bool, err error) {
 	return c.key, c.cell, true, nil
 }
 
-// changedBehind returns the dirty entries behind a key in key order.
-func (s *Store) changedBehind(after []byte) []*entry {
-	var changed []*entry
-	for _, e := range s.buffer.dirty {
-		if after == nil || e.key > string(after) {
-			changed = append(changed, e)
-		}
-	}
-	slices.SortFunc(changed, func(a, b *entry) int { return strings.Compare(a.key, b.key) })
-	return changed
-}
-
 // Digest returns the SHA-256 over the committed entries in key order, each as length of the key (4 bytes, big-endian), key, length
 // of the value, value, and their number. Timestamps are left out: two stores that hold the same values have the same digest,
 // whatever way they came to it. The open transaction does not count.
@@ -115,27 +144,17 @@ func (s *Store) Digest() (sum [sha256.Size]byte, entries int64, err error) {
 	if err := s.usable(); err != nil {
 		return sum, 0, err
 	}
-	h := sha256.New()
-	var buf []byte
-	err = s.walk(func(key, cell []byte) {
-		value := cell[timestampBytes:]
-		buf = binary.BigEndian.AppendUint32(buf[:0], uint32(len(key)))
-		buf = append(buf, key...)
-		buf = binary.BigEndian.AppendUint32(buf, uint32(len(value)))
-		buf = append(buf, value...)
-		h.Write(buf)
-		entries++
-	})
-	if err != nil {
+	h := newHasher()
+	if err := s.walk(func(key, cell []byte) { h.add(key, cell[timestampBytes:]) }); err != nil {
 		return sum, 0, s.wrap(fmt.Errorf("digest: %w", err))
 	}
-	h.Sum(sum[:0])
+	sum, entries = h.sum()
 	return sum, entries, nil
 }
 
 // walk passes every committed entry in key order.
 func (s *Store) walk(fn func(key, cell []byte)) error {
-	c, err := s.engine.Load().newCursor(dataBounds.lower)
+	c, err := s.engine.Load().newCursor(bounds{}, false)
 	if err != nil {
 		return err
 	}
@@ -144,62 +163,4 @@ func (s *Store) walk(fn func(key, cell []byte)) error {
 		err = c.next()
 	}
 	return errors.Join(err, c.close())
-}
-
-// cursor walks over committed entries. Each call into Pebble is guarded by itself, so that a panic of a callback passes through.
-type cursor struct {
-	fuse  *fuse
-	iter  *pebble.Iterator
-	valid bool
-	key   []byte // without the prefix; key and cell are valid until the next step
-	cell  []byte
-}
-
-func (e *engine) newCursor(lower []byte) (*cursor, error) {
-	c := &cursor{fuse: e.fuse}
-	err := c.fuse.guard("scan", func() error {
-		iter, err := e.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: dataBounds.upper})
-		if err != nil {
-			return err
-		}
-		c.iter = iter
-		return c.arrive(iter.First())
-	})
-	if err != nil && c.iter != nil {
-		return nil, errors.Join(err, c.close())
-	}
-	return c, err
-}
-
-func (c *cursor) next() error {
-	return c.fuse.guard("scan", func() error { return c.arrive(c.iter.Next()) })
-}
-
-func (c *cursor) arrive(valid bool) error {
-	c.valid = valid
-	if !valid {
-		c.key, c.cell = nil, nil
-		return c.iter.Error()
-	}
-	c.key = c.iter.Key()[1:]
-	var err error
-	c.cell, err = c.iter.ValueAndErr()
-	if err == nil {
-		err = checkCell(c.key, c.cell)
-	}
-	return err
-}
-
-// close lets go of the tables that the cursor holds open, also if the database has broken meanwhile.
-func (c *cursor) close() (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			c.fuse.blow(fmt.Errorf("scan: panic: %v", r))
-			err = c.fuse.err()
-		}
-	}()
-	if err := c.iter.Close(); err != nil {
-		c.fuse.blow(fmt.Errorf("scan: %w", err))
-	}
-	return c.fuse.err()
 }

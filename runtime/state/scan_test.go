@@ -8,13 +8,14 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 // content reads everything with Scan in pages.
-func content(t *testing.T, s *Store, page int) map[string]string {
+func content(t *testing.T, s KeyValue, page int) map[string]string {
 	t.Helper()
 	got := map[string]string{}
 	var after []byte
@@ -56,7 +57,7 @@ func digestOf(m map[string]string) [sha256.Size]byte {
 	return [sha256.Size]byte(h.Sum(nil))
 }
 
-func wantDigest(t *testing.T, s *Store, m map[string]string) {
+func wantDigest(t *testing.T, s KeyValue, m map[string]string) {
 	t.Helper()
 	sum, n, err := s.Digest()
 	must(t, err)
@@ -124,4 +125,100 @@ func TestScanCallback(t *testing.T) {
 	must(t, s.Err())
 	wantValue(t, s, "a", "a")
 	f.close(s)
+}
+
+func TestRange(t *testing.T) {
+	for kind, options := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			f := newFixture(t, vfs.NewMem())
+			s := f.openKind(options)
+			view := map[string]string{}
+			for _, key := range []string{"", "a", "b", "bb", "c", "gone", "\xff", "\xff\xff"} {
+				put(t, s, key, key)
+				view[key] = key
+			}
+			must(t, s.Commit(1))
+			must(t, s.Put([]byte("gone"), nil, 0))
+			delete(view, "gone")
+			put(t, s, "b", "changed")
+			put(t, s, "new", "1")
+			view["b"], view["new"] = "changed", "1"
+			for _, lower := range [][]byte{nil, {}, []byte("a"), []byte("b\x00"), []byte("gone"), []byte("z"), {0xff, 0xff}} {
+				for _, upper := range [][]byte{nil, {}, []byte("a"), []byte("bb"), []byte("gone\x00"), {0xff}, {0xff, 0xff, 0xff}} {
+					wantRange(t, s, view, bounds{lower, upper})
+				}
+			}
+			n := 0
+			must(t, s.ReverseRange(nil, nil, func(_, _ []byte, _ int64) bool { n++; return n < 3 }))
+			if n != 3 {
+				t.Errorf("%d entries were passed after fn returned false", n)
+			}
+			must(t, s.Close())
+			stop := func(_, _ []byte, _ int64) bool { return false }
+			if err := s.Range(nil, nil, stop); !errors.Is(err, ErrClosed) {
+				t.Errorf("Range after Close: %v", err)
+			}
+			must(t, f.dir.Close())
+		})
+	}
+}
+
+// Whoever ranges may read and write meanwhile, and range again: expired windows are deleted that way. Every entry that was there is passed once.
+func TestChangesDuringRange(t *testing.T) {
+	for kind, options := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			f := newFixture(t, vfs.NewMem())
+			options.CleanBytes = -1
+			s := f.openKind(options)
+			const n = 500
+			for i := range n {
+				put(t, s, fmt.Sprintf("%04d", i), strings.Repeat("v", 300))
+				if i == n/2 {
+					must(t, s.Commit(1))
+				}
+			}
+			for _, walk := range []func([]byte, []byte, func(_, _ []byte, _ int64) bool) error{s.Range, s.ReverseRange} {
+				passed := map[string]int{}
+				must(t, walk(nil, nil, func(key, value []byte, _ int64) bool {
+					k, v := string(key), string(value)
+					if strings.HasPrefix(k, "new") {
+						return true
+					}
+					passed[k]++
+					got, _, ok, err := s.Get(key)
+					if must(t, err); !ok || string(got) != v {
+						t.Fatalf("Get(%q) = %.20q, %v during the range", k, got, ok)
+					}
+					must(t, s.Put([]byte("new"+k), []byte("1"), 7))
+					must(t, s.Put([]byte(k), []byte(v), 8))
+					last := ""
+					must(t, s.Range([]byte("0100"), []byte("0110"), func(key, _ []byte, _ int64) bool {
+						if string(key) <= last {
+							t.Fatalf("%q after %q in the inner range", key, last)
+						}
+						last = string(key)
+						return true
+					}))
+					return true
+				}))
+				if len(passed) != n {
+					t.Fatalf("%d entries were passed, want %d", len(passed), n)
+				}
+				for key, times := range passed {
+					if times != 1 {
+						t.Fatalf("%q was passed %d times", key, times)
+					}
+				}
+			}
+			must(t, s.Range(nil, []byte("0400"), func(key, _ []byte, _ int64) bool {
+				must(t, s.Put(bytes.Clone(key), nil, 0))
+				return true
+			}))
+			must(t, s.Commit(2))
+			if got := s.Stats().Entries; got != n-400+n {
+				t.Fatalf("%d entries are left, want %d", got, n-400+n)
+			}
+			f.close(s)
+		})
+	}
 }

@@ -14,10 +14,11 @@ import (
 
 // fixture is a directory on a file system of its own with one cache.
 type fixture struct {
-	t     *testing.T
-	fs    vfs.FS
-	dir   *Directory
-	cache *Cache
+	t      *testing.T
+	fs     vfs.FS
+	config DirectoryConfig
+	dir    *Directory
+	cache  *Cache
 }
 
 func newFixture(t *testing.T, fs vfs.FS) *fixture {
@@ -30,7 +31,8 @@ func newFixture(t *testing.T, fs vfs.FS) *fixture {
 
 func (f *fixture) openDirectory() {
 	f.t.Helper()
-	d, err := OpenDirectory(DirectoryConfig{Path: "app/i1", ClusterID: "c1", FS: f.fs})
+	f.config.Path, f.config.ClusterID, f.config.FS = "app/i1", "c1", f.fs
+	d, err := OpenDirectory(f.config)
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -39,19 +41,28 @@ func (f *fixture) openDirectory() {
 
 func (f *fixture) open(o StoreOptions) *Store {
 	f.t.Helper()
-	o.Cache = f.cache
-	if o.MemtableBytes == 0 {
-		o.MemtableBytes = minMemtableBytes
-	}
-	s, err := f.dir.OpenStore("0_1", "counts", o)
+	return f.openKind(o).(*Store)
+}
+
+func (f *fixture) openKind(o StoreOptions) KeyValue {
+	f.t.Helper()
+	s, err := f.tryOpen(o)
 	if err != nil {
 		f.t.Fatal(err)
 	}
 	return s
 }
 
+func (f *fixture) tryOpen(o StoreOptions) (KeyValue, error) {
+	o.Cache = f.cache
+	if o.MemtableBytes == 0 {
+		o.MemtableBytes = minMemtableBytes
+	}
+	return f.dir.Open("0_1", "counts", o)
+}
+
 // close closes the store and the directory.
-func (f *fixture) close(s *Store) {
+func (f *fixture) close(s KeyValue) {
 	f.t.Helper()
 	must(f.t, s.Close())
 	must(f.t, f.dir.Close())
@@ -64,12 +75,12 @@ func must(t *testing.T, err error) {
 	}
 }
 
-func put(t *testing.T, s *Store, key, value string) {
+func put(t *testing.T, s KeyValue, key, value string) {
 	t.Helper()
 	must(t, s.Put([]byte(key), []byte(value), 7))
 }
 
-func wantValue(t *testing.T, s *Store, key, want string) {
+func wantValue(t *testing.T, s KeyValue, key, want string) {
 	t.Helper()
 	value, ts, ok, err := s.Get([]byte(key))
 	if err != nil || !ok || string(value) != want || ts != 7 {
@@ -77,14 +88,14 @@ func wantValue(t *testing.T, s *Store, key, want string) {
 	}
 }
 
-func wantAbsent(t *testing.T, s *Store, key string) {
+func wantAbsent(t *testing.T, s KeyValue, key string) {
 	t.Helper()
 	if value, _, ok, err := s.Get([]byte(key)); ok || err != nil {
 		t.Fatalf("Get(%q) = %q, %v, want nothing", key, value, err)
 	}
 }
 
-func wantStats(t *testing.T, s *Store, want StoreStats) {
+func wantStats(t *testing.T, s KeyValue, want StoreStats) {
 	t.Helper()
 	if got := s.Stats(); got != want {
 		t.Fatalf("Stats() = %+v, want %+v", got, want)

@@ -1,6 +1,7 @@
 package topology
 
 import (
+	"maps"
 	"reflect"
 	"slices"
 )
@@ -28,9 +29,10 @@ type nodeDef struct {
 	kind    nodeKind
 	name    string
 	parents []string
-	topics  []string // of a source
-	topic   string   // of a sink
-	stores  []string // of a processor
+	topics  []string           // of a source
+	topic   string             // of a sink
+	extract TimestampExtractor // of a source; nil = the default
+	stores  []string           // of a processor
 	takes   reflect.Type
 	gives   reflect.Type
 	build   func(g *Graph) node
@@ -40,7 +42,7 @@ type nodeDef struct {
 type storeDef struct {
 	spec       StoreSpec
 	processors []string
-	open       func(g *Graph, bytes BytesStore) any
+	open       func(below *layer) StateStore
 }
 
 // NewBuilder returns an empty builder.
@@ -48,16 +50,32 @@ func NewBuilder() *Builder { return &Builder{} }
 
 // AddSource adds a node that reads topics.
 func AddSource[K, V any](b *Builder, name string, key Serde[K], value Serde[V], topics ...string) {
+	addSource(b, name, key, value, false, topics)
+}
+
+func addSource[K, V any](b *Builder, name string, key Serde[K], value Serde[V], ofATable bool, topics []string) {
 	b.need(key != nil && value != nil, "source %s: a serde is nil", name)
-	b.nodes = append(b.nodes, &nodeDef{
+	def := &nodeDef{
 		kind:   sourceKind,
 		name:   name,
 		topics: slices.Clone(topics),
 		gives:  reflect.TypeFor[Record[K, V]](),
-		build: func(g *Graph) node {
-			return &sourceNode[K, V]{Context: Context[K, V]{graph: g, node: name}, key: key, value: value}
-		},
-	})
+	}
+	def.build = func(g *Graph) node {
+		return &sourceNode[K, V]{
+			Context: Context[K, V]{graph: g, node: name}, key: key, value: value, extract: def.extract, ofATable: ofATable,
+		}
+	}
+	b.nodes = append(b.nodes, def)
+}
+
+// SetTimestampExtractor sets how a source that was added gets the timestamps of its records.
+func (b *Builder) SetTimestampExtractor(source string, extract TimestampExtractor) {
+	i := slices.IndexFunc(b.nodes, func(n *nodeDef) bool { return n.kind == sourceKind && n.name == source })
+	b.need(i >= 0, "timestamp extractor: source %s is not added yet", source)
+	if i >= 0 {
+		b.nodes[i].extract = extract
+	}
 }
 
 // AddProcessor adds a node that gets the records its parents forward and forwards its own. The parents must forward
@@ -97,15 +115,20 @@ func AddSink[K, V any](b *Builder, name, topic string, key Serde[K], value Serde
 	})
 }
 
-// AddStateStore adds a timestamped key-value store and connects processors to it. Processors that share a store belong
-// to one sub-topology.
+// AddStateStore adds a key-value store and connects processors to it. Processors that share a store belong to one
+// sub-topology. They open it by [OpenStore], or by [OpenTimestampedStore] if the spec says that it is timestamped.
 func AddStateStore[K, V any](b *Builder, spec StoreSpec, key Serde[K], value Serde[V], processors ...string) {
 	b.need(key != nil && value != nil, "store %s: a serde is nil", spec.Name)
+	spec.Config = maps.Clone(spec.Config)
 	b.stores = append(b.stores, &storeDef{
 		spec:       spec,
 		processors: slices.Clone(processors),
-		open: func(g *Graph, bytes BytesStore) any {
-			return &KeyValueStore[K, V]{graph: g, name: spec.Name, key: key, value: value, bytes: bytes}
+		open: func(below *layer) StateStore {
+			view := keyValueView[K, V]{below: below, key: key, value: value}
+			if spec.Timestamped {
+				return &TimestampedKeyValueStore[K, V]{view}
+			}
+			return &KeyValueStore[K, V]{view}
 		},
 	})
 }

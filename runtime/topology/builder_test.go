@@ -27,7 +27,7 @@ func sink(b *Builder, name, topic string, parents ...string) {
 }
 
 func store(b *Builder, name string, processors ...string) {
-	AddStateStore(b, StoreSpec{Name: name, Logged: true}, String{}, String{}, processors...)
+	AddStateStore(b, StoreSpec{Name: name, Logged: true, Timestamped: true}, String{}, String{}, processors...)
 }
 
 func TestBuildRefuses(t *testing.T) {
@@ -212,7 +212,10 @@ func TestSubTopologies(t *testing.T) {
 	want := []SubTopology{
 		{
 			ID: 0, Sources: []string{"zz", "a2", "m", "b", "c", "d"}, Sinks: []string{"out"},
-			Stores: []StoreSpec{{"store-z", true}, {"store-a", true}},
+			Stores: []StoreSpec{
+				{Name: "store-z", Logged: true, Timestamped: true}, {Name: "store-a", Logged: true, Timestamped: true},
+			},
+			Stateful: true,
 		},
 		{ID: 1, Sources: []string{"zero"}, Sinks: []string{"o0", "o1"}},
 	}

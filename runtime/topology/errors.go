@@ -1,28 +1,29 @@
 package topology
 
-import (
-	"errors"
-	"fmt"
-)
+import "fmt"
 
-// DeserializationError says that a record of a source topic could not be read. Nothing has been processed of it.
+// DeserializationError says that a record of a source topic could not be read: its key, its value or its timestamp.
+// Nothing has been processed of it.
 type DeserializationError struct {
-	Topic string // logical name
-	Node  string // the source node
-	Part  string // "key" or "value"
-	Err   error  // what the serde said
+	Topic     string // logical name
+	Partition int32
+	Offset    int64
+	Node      string // the source node
+	Part      string // "key", "value" or "timestamp"
+	Err       error  // what the serde or the timestamp extractor said
 }
 
-// Error names the topic, the part and the cause.
+// Error names the record, the part and the cause.
 func (e *DeserializationError) Error() string {
-	return fmt.Sprintf("deserialize %s of a record of topic %s: %v", e.Part, e.Topic, e.Err)
+	return fmt.Sprintf("read %s of record %s-%d@%d: %v", e.Part, e.Topic, e.Partition, e.Offset, e.Err)
 }
 
 // Unwrap returns what the serde said.
 func (e *DeserializationError) Unwrap() error { return e.Err }
 
-// ProcessingError says that the program itself failed at a node: a processor returned an error, or a serde of a store
-// or sink refused a value. Errors of the host are never wrapped in it, even where a processor passed them on.
+// ProcessingError says that the program itself failed at a node: a processor or a punctuator returned an error, or a
+// serde of a store or sink refused a value. Errors of the host are never wrapped in it, even where a processor passed
+// them on.
 type ProcessingError struct {
 	Node string
 	Err  error
@@ -45,14 +46,3 @@ type hostError struct {
 func (e *hostError) Error() string { return e.during + ": " + e.err.Error() }
 
 func (e *hostError) Unwrap() error { return e.err }
-
-// atNode names the node an error comes from, unless a node further down or the host has been named already.
-func atNode(node string, err error) error {
-	if _, ok := errors.AsType[*ProcessingError](err); ok {
-		return err
-	}
-	if _, ok := errors.AsType[*hostError](err); ok {
-		return err
-	}
-	return &ProcessingError{Node: node, Err: err}
-}

@@ -4,33 +4,52 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 )
 
-// Host is the task a graph runs in. All its methods are called on the goroutine that calls the graph.
-type Host interface {
-	// TaskID is the name of the task, such as "1_0".
-	TaskID() string
-	// Send hands a serialised record to the producer's side; it may keep the slices. The topic is the logical name,
-	// without the application id for internal topics. Partition -1 means by the hash of the key, see [PartitionFor];
-	// any partition will do for a key that is nil.
-	Send(topic string, partition int32, key, value []byte, timestamp int64, headers []Header) error
-	// Store returns the task's store of that name. It is called for each store of the sub-topology by Instantiate.
-	Store(name string) (BytesStore, error)
-	// StreamTime is the greatest timestamp of the task's records so far, in milliseconds; -1 before the first.
-	StreamTime() int64
+// Input is a record of a source topic.
+type Input struct {
+	Topic      string // logical: without the application id for internal topics
+	Partition  int32
+	Offset     int64
+	Key, Value []byte // nil is Kafka's null
+	Timestamp  int64  // milliseconds
+	Headers    []Header
+}
+
+// Metadata says where a record comes from.
+type Metadata struct {
+	Topic     string // logical
+	Partition int32
+	Offset    int64
 }
 
 // Graph is the program of one task: fresh processors, connected to each other and to the task's stores. It is owned by
 // one goroutine.
 type Graph struct {
-	host    Host
-	sources map[string]entry // by topic
-	nodes   []node
-	stores  map[string]any // *KeyValueStore of some types
-	failure error          // the first error of the record that is being processed
-	dropped uint64
+	host       Host
+	now        func() time.Time // the host's
+	sources    map[string]entry // by topic
+	nodes      []node
+	stores     map[string]StateStore
+	cached     []*layer // stores with a record cache, in the order of flushing
+	streamTime punctuations
+	wallClock  punctuations
+	scheduled  int // schedules so far
+
+	// The record context: what is known of the record at the node that is at work.
+	timestamp int64
+	headers   []Header
+	input     Input     // the source record; its timestamp and headers are not kept up to date
+	onRecord  bool      // false in punctuators, where input means nothing
+	captured  *captured // the context as caches keep it; nil until the first cached put
+
+	failure error // the first error of the work under way
+	dropped Dropped
 	closed  bool
 }
+
+var errClosed = errors.New("the graph is closed")
 
 // node is a node of a graph, whatever its types.
 type node interface {
@@ -48,144 +67,134 @@ type receiver[K, V any] interface {
 
 // entry is a node that takes serialised records.
 type entry interface {
-	read(topic string, key, value []byte, timestamp int64, headers []Header) error
+	name() string
+	read(in *Input) error
+	extractor() TimestampExtractor // nil = the default
 }
 
 // Process takes one record of a source topic through the graph, depth first, and returns when all that follows from it
-// has been handed to the host. The topic is the logical name; nil key or value is Kafka's null.
+// has been handed to the host or to its record caches. The record's timestamp is the one that [Graph.Timestamp] gave.
 //
 // The error is a *DeserializationError, a *ProcessingError, or carries an error of the host for errors.Is and
 // errors.As. After an error what the record has already put and sent stays with the host, whose business it is to
 // abandon it. A panic of a processor is not recovered: who calls Process decides what it means.
-func (g *Graph) Process(topic string, key, value []byte, timestamp int64, headers []Header) error {
+func (g *Graph) Process(in Input) error {
 	if g.closed {
-		return errors.New("process: the graph is closed")
+		return fmt.Errorf("process: %w", errClosed)
 	}
-	source, ok := g.sources[topic]
+	source, ok := g.sources[in.Topic]
 	if !ok {
-		return fmt.Errorf("process: no source reads topic %s", topic)
+		return fmt.Errorf("process: no source reads topic %s", in.Topic)
 	}
-	g.failure = nil
+	if in.Timestamp < 0 {
+		_, err := FailOnInvalidTimestamp(in, -1, g.now)
+		return timestampError(in, source.name(), err)
+	}
+	g.begin()
+	g.input, g.onRecord = in, true
 	// The capacity is cut so that a processor that appends a header gets a copy and cannot touch its siblings' view.
-	err := source.read(topic, key, value, timestamp, slices.Clip(headers))
+	g.timestamp, g.headers = in.Timestamp, slices.Clip(in.Headers)
+	err := source.read(&g.input)
 	if g.failure != nil {
 		return g.failure
 	}
 	return err
 }
 
-// Dropped is the number of records that stateful operators have left out because their key or value was null, as Kafka
-// Streams does.
-func (g *Graph) Dropped() uint64 { return g.dropped }
+// Flush passes on what the record caches hold: to the stores beneath, their changelogs, and downstream, which may send
+// records and fill further caches. Stores are flushed in topological order, and again until nothing is left. A commit
+// begins with it. Errors are as those of Process.
+func (g *Graph) Flush() error {
+	if len(g.cached) == 0 {
+		return nil
+	}
+	if g.closed {
+		return fmt.Errorf("flush: %w", errClosed)
+	}
+	g.begin()
+	// Upstream caches fill downstream ones, which come later, so one pass is enough, unless a processor writes into a
+	// store that it shares with one upstream. What stayed in a cache would be lost with the task, although committed.
+	for range len(g.cached) + 2 {
+		clean := true
+		for _, s := range g.cached {
+			if !s.dirty {
+				continue
+			}
+			clean, s.dirty = false, false
+			if err := s.cache.Flush(); err != nil {
+				return g.failHost("flush the cache of store", s.spec.Name, err)
+			}
+		}
+		if clean {
+			return g.failure
+		}
+	}
+	for _, s := range g.cached {
+		if s.dirty {
+			return &ProcessingError{Node: s.node, Err: fmt.Errorf(
+				"flush the cache of store %s: it never gets empty, for a processor downstream writes into the store again", s.spec.Name)}
+		}
+	}
+	return g.failure
+}
+
+// Dropped is how many records have been left out, and why.
+func (g *Graph) Dropped() Dropped { return g.dropped }
 
 // Close closes the processors, each of them whatever the others say, and returns all their errors, each as a
-// *ProcessingError. Stores belong to the host and stay as they are. Closing twice does nothing.
+// *ProcessingError. Caches are not flushed. Stores belong to the host and stay as they are. Closing twice does nothing.
 func (g *Graph) Close() error {
 	if g.closed {
 		return nil
 	}
 	g.closed = true
+	g.begin()
 	var errs []error
 	for _, n := range g.nodes {
 		if err := n.close(); err != nil {
-			errs = append(errs, atNode(n.name(), fmt.Errorf("close: %w", err)))
+			errs = append(errs, &ProcessingError{Node: n.name(), Err: fmt.Errorf("close: %w", err)})
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// fail keeps the first error of a record, for a processor may swallow it, and returns err.
-func (g *Graph) fail(err error) error {
-	if g.failure == nil {
-		g.failure = err
+// begin starts a piece of work that is not on a record.
+func (g *Graph) begin() {
+	g.failure, g.captured, g.onRecord = nil, nil, false
+}
+
+// captured is a record context as a cache keeps it with an update. It is shared by all updates that follow from a record
+// with the same timestamp and headers.
+type captured struct {
+	timestamp int64
+	headers   []Header
+	metadata  Metadata
+	onRecord  bool
+}
+
+// capture returns the present record context.
+func (g *Graph) capture() *captured {
+	if c := g.captured; c != nil && c.timestamp == g.timestamp && sameHeaders(c.headers, g.headers) {
+		return c
 	}
+	g.captured = &captured{timestamp: g.timestamp, headers: g.headers, onRecord: g.onRecord}
+	if g.onRecord {
+		g.captured.metadata = Metadata{Topic: g.input.Topic, Partition: g.input.Partition, Offset: g.input.Offset}
+	}
+	return g.captured
+}
+
+// sameHeaders tells whether two slices are the same, not only equal.
+func sameHeaders(a, b []Header) bool {
+	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
+}
+
+// replay does a piece of work in a record context that was captured.
+func (g *Graph) replay(c *captured, work func() error) error {
+	timestamp, headers, input, onRecord, present := g.timestamp, g.headers, g.input, g.onRecord, g.captured
+	g.timestamp, g.headers, g.onRecord, g.captured = c.timestamp, c.headers, c.onRecord, c
+	g.input = Input{Topic: c.metadata.Topic, Partition: c.metadata.Partition, Offset: c.metadata.Offset}
+	err := work()
+	g.timestamp, g.headers, g.input, g.onRecord, g.captured = timestamp, headers, input, onRecord, present
 	return err
-}
-
-// sourceNode deserialises.
-type sourceNode[K, V any] struct {
-	Context[K, V]
-	key   Serde[K]
-	value Serde[V]
-}
-
-func (s *sourceNode[K, V]) name() string { return s.node }
-
-func (s *sourceNode[K, V]) attach(n node) { s.children = attached(s.children, n) }
-
-func (s *sourceNode[K, V]) init() error { return nil }
-
-func (s *sourceNode[K, V]) close() error { return nil }
-
-func (s *sourceNode[K, V]) read(topic string, key, value []byte, timestamp int64, headers []Header) error {
-	k, err := s.key.Deserialize(key)
-	if err != nil {
-		return &DeserializationError{Topic: topic, Node: s.node, Part: "key", Err: err}
-	}
-	v, err := s.value.Deserialize(value)
-	if err != nil {
-		return &DeserializationError{Topic: topic, Node: s.node, Part: "value", Err: err}
-	}
-	return s.Forward(Record[K, V]{Key: k, Value: v, Timestamp: timestamp, Headers: headers})
-}
-
-// processorNode runs a processor.
-type processorNode[KIn, VIn, KOut, VOut any] struct {
-	context   Context[KOut, VOut]
-	processor Processor[KIn, VIn, KOut, VOut]
-}
-
-func (p *processorNode[KIn, VIn, KOut, VOut]) name() string { return p.context.node }
-
-func (p *processorNode[KIn, VIn, KOut, VOut]) attach(n node) {
-	p.context.children = attached(p.context.children, n)
-}
-
-func (p *processorNode[KIn, VIn, KOut, VOut]) init() error { return p.processor.Init(&p.context) }
-
-func (p *processorNode[KIn, VIn, KOut, VOut]) close() error { return p.processor.Close() }
-
-func (p *processorNode[KIn, VIn, KOut, VOut]) receive(record Record[KIn, VIn]) error {
-	if err := p.processor.Process(record); err != nil {
-		return atNode(p.context.node, err)
-	}
-	return nil
-}
-
-// sinkNode serialises and sends.
-type sinkNode[K, V any] struct {
-	graph *Graph
-	node  string
-	topic string
-	key   Serde[K]
-	value Serde[V]
-}
-
-func (s *sinkNode[K, V]) name() string { return s.node }
-
-// attach is never called: Build refuses a sink as a parent.
-func (s *sinkNode[K, V]) attach(node) {}
-
-func (s *sinkNode[K, V]) init() error { return nil }
-
-func (s *sinkNode[K, V]) close() error { return nil }
-
-func (s *sinkNode[K, V]) receive(record Record[K, V]) error {
-	key, err := s.key.Serialize(record.Key)
-	if err != nil {
-		return &ProcessingError{Node: s.node, Err: fmt.Errorf("serialize key for topic %s: %w", s.topic, err)}
-	}
-	value, err := s.value.Serialize(record.Value)
-	if err != nil {
-		return &ProcessingError{Node: s.node, Err: fmt.Errorf("serialize value for topic %s: %w", s.topic, err)}
-	}
-	if err := s.graph.host.Send(s.topic, -1, key, value, record.Timestamp, record.Headers); err != nil {
-		return &hostError{"send to topic " + s.topic, err}
-	}
-	return nil
-}
-
-// attached adds a node to the children. Build has compared the types.
-func attached[K, V any](children []child[K, V], n node) []child[K, V] {
-	return append(children, child[K, V]{name: n.name(), node: n.(receiver[K, V])})
 }

@@ -1,20 +1,49 @@
 package topology
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // host keeps what a graph sends, as text, and fails where it is told to.
 type host struct {
-	sent    []string
-	headers [][]Header
-	stores  map[string]*memory
-	sendErr error
-	openErr error
+	sent     []string
+	headers  [][]Header
+	stores   map[string]*memory
+	caches   map[string]*recordCache
+	caching  int // entries in a cache; 0 = no caches
+	commits  int
+	now      time.Time
+	failures []Failure
+	response Response
+	sendErr  error
+	openErr  error
+}
+
+func (h *host) Cache(name string) RecordCache {
+	if h.caching == 0 {
+		return nil
+	}
+	if h.caches == nil {
+		h.caches = make(map[string]*recordCache)
+	}
+	h.caches[name] = newRecordCache(h.caching)
+	return h.caches[name]
+}
+
+func (h *host) WallClock() time.Time { return h.now }
+
+func (h *host) RequestCommit() { h.commits++ }
+
+func (h *host) Failed(failure Failure) Response {
+	h.failures = append(h.failures, failure)
+	return h.response
 }
 
 func (h *host) TaskID() string { return "3_1" }
@@ -45,10 +74,12 @@ func (h *host) Send(topic string, partition int32, key, value []byte, timestamp 
 
 // memory is a store that writes down what is put into it.
 type memory struct {
-	rows   map[string]row
-	puts   []string
-	getErr error
-	putErr error
+	rows    map[string]row
+	puts    []string
+	gets    int
+	getErr  error
+	putErr  error
+	scanErr error
 }
 
 type row struct {
@@ -57,6 +88,7 @@ type row struct {
 }
 
 func (m *memory) Get(key []byte) (value []byte, timestamp int64, ok bool, err error) {
+	m.gets++
 	r, ok := m.rows[string(key)]
 	return r.value, r.timestamp, ok, m.getErr
 }
@@ -72,6 +104,38 @@ func (m *memory) Put(key, value []byte, timestamp int64) error {
 		m.rows[string(key)] = row{value, timestamp}
 	}
 	return nil
+}
+
+func (m *memory) Scan(
+	after []byte, limit int, fn func(key, value []byte, timestamp int64) error,
+) (next []byte, done bool, err error) {
+	if m.scanErr != nil {
+		return nil, false, m.scanErr
+	}
+	n := 0
+	for _, key := range slices.Sorted(maps.Keys(m.rows)) {
+		if after != nil && key <= string(after) {
+			continue
+		}
+		if n == limit {
+			return next, false, nil
+		}
+		// The slices are valid during the call only, and that is taken seriously here.
+		k, v := []byte(key), bytes.Clone(m.rows[key].value)
+		if err := fn(k, v, m.rows[key].timestamp); err != nil {
+			return next, false, err
+		}
+		next = []byte(key)
+		clear(k)
+		clear(v)
+		n++
+	}
+	return next, true, nil
+}
+
+// process is Process without partition and offset.
+func (g *Graph) process(topic string, key, value []byte, timestamp int64, headers []Header) error {
+	return g.Process(Input{Topic: topic, Key: key, Value: value, Timestamp: timestamp, Headers: headers})
 }
 
 func instantiate(t *testing.T, h Host, build func() (*Topology, error)) *Graph {
@@ -116,7 +180,7 @@ func TestProcessGoesDepthFirst(t *testing.T) {
 	sink(b, "k", "x", "a")
 	sink(b, "l", "y", "c")
 	h := &host{}
-	if err := instantiate(t, h, b.Build).Process("in", []byte("k"), []byte("v"), 5, nil); err != nil {
+	if err := instantiate(t, h, b.Build).process("in", []byte("k"), []byte("v"), 5, nil); err != nil {
 		t.Fatal(err)
 	}
 	checkLines(t, "sent", h.sent, []string{"y/-1 k=v1@5", "x/-1 k=v1@5", "y/-1 k=v12@5", "x/-1 k=v12@5", "y/-1 k=v@5"})
@@ -128,7 +192,7 @@ func TestParentsMayBeAddedLater(t *testing.T) {
 	AddProcessor(b, "p", pass(), "s")
 	source(b, "s", "in")
 	h := &host{}
-	if err := instantiate(t, h, b.Build).Process("in", []byte("k"), []byte("v"), 5, nil); err != nil {
+	if err := instantiate(t, h, b.Build).process("in", []byte("k"), []byte("v"), 5, nil); err != nil {
 		t.Fatal(err)
 	}
 	checkLines(t, "sent", h.sent, []string{"out/-1 k=v@5"})
@@ -145,11 +209,11 @@ func TestForwardTo(t *testing.T) {
 	sink(b, "b", "B", "p")
 	h := &host{}
 	graph := instantiate(t, h, b.Build)
-	if err := graph.Process("in", []byte("b"), []byte(""), 5, nil); err != nil {
+	if err := graph.process("in", []byte("b"), []byte(""), 5, nil); err != nil {
 		t.Fatal(err)
 	}
 	checkLines(t, "sent", h.sent, []string{"B/-1 b=p3_199@5"})
-	if err := graph.Process("in", []byte("c"), []byte(""), 5, nil); err == nil || !strings.Contains(err.Error(), "c is not a child of p") {
+	if err := graph.process("in", []byte("c"), []byte(""), 5, nil); err == nil || !strings.Contains(err.Error(), "c is not a child of p") {
 		t.Errorf("unknown child: %v", err)
 	}
 }
@@ -169,7 +233,7 @@ func TestHeadersAreForwardedAndNotShared(t *testing.T) {
 	}
 	h := &host{}
 	headers := append(make([]Header, 0, 8), Header{Key: "eostop", Value: []byte{1}})
-	if err := instantiate(t, h, b.Build).Process("in", []byte("k"), []byte("v"), 5, headers); err != nil {
+	if err := instantiate(t, h, b.Build).process("in", []byte("k"), []byte("v"), 5, headers); err != nil {
 		t.Fatal(err)
 	}
 	if got, want := fmt.Sprint(h.headers), "[[{eostop [1]} {a []}] [{eostop [1]} {b []}]]"; got != want {
@@ -185,8 +249,8 @@ func TestDeserializationError(t *testing.T) {
 	graph := instantiate(t, h, b.Build)
 	eight := make([]byte, 8)
 	for part, err := range map[string]error{
-		"key":   graph.Process("in", []byte("x"), eight, 5, nil),
-		"value": graph.Process("in", eight, nil, 5, nil),
+		"key":   graph.process("in", []byte("x"), eight, 5, nil),
+		"value": graph.process("in", eight, nil, 5, nil),
 	} {
 		var target *DeserializationError
 		if !errors.As(err, &target) || target.Part != part || target.Topic != "in" || target.Node != "s" {
@@ -199,7 +263,7 @@ func TestDeserializationError(t *testing.T) {
 	if len(h.sent) != 0 {
 		t.Errorf("sent %v", h.sent)
 	}
-	if err := graph.Process("in", eight, eight, 5, nil); err != nil || len(h.sent) != 1 {
+	if err := graph.process("in", eight, eight, 5, nil); err != nil || len(h.sent) != 1 {
 		t.Errorf("a good record after a bad one: %v, sent %v", err, h.sent)
 	}
 }
@@ -215,7 +279,7 @@ func TestProcessingErrorNamesTheNode(t *testing.T) {
 		return nil
 	}), "s")
 	AddProcessor(b, "inner", do(func(*Context[string, string], Record[string, string]) error { return boom }), "outer")
-	err := instantiate(t, &host{}, b.Build).Process("in", []byte("k"), []byte("v"), 5, nil)
+	err := instantiate(t, &host{}, b.Build).process("in", []byte("k"), []byte("v"), 5, nil)
 	var target *ProcessingError
 	if !errors.As(err, &target) || target.Node != "inner" || !errors.Is(err, boom) {
 		t.Errorf("got %v", err)
@@ -233,11 +297,11 @@ func TestSwallowedErrorsEndTheRecord(t *testing.T) {
 	sink(b, "k", "out", "careless")
 	h := &host{sendErr: boom}
 	graph := instantiate(t, h, b.Build)
-	if err := graph.Process("in", []byte("k"), []byte("v"), 5, nil); !errors.Is(err, boom) {
+	if err := graph.process("in", []byte("k"), []byte("v"), 5, nil); !errors.Is(err, boom) {
 		t.Errorf("got %v", err)
 	}
 	h.sendErr = nil
-	if err := graph.Process("in", []byte("k"), []byte("v"), 5, nil); err != nil {
+	if err := graph.process("in", []byte("k"), []byte("v"), 5, nil); err != nil {
 		t.Errorf("the next record: %v", err)
 	}
 }
@@ -263,7 +327,7 @@ func TestHostErrorsStayFindable(t *testing.T) {
 			h := &host{}
 			graph := instantiate(t, h, b.Build)
 			breakIt(h, h.stores["rows"])
-			err := graph.Process("in", []byte("k"), []byte("v"), 5, nil)
+			err := graph.process("in", []byte("k"), []byte("v"), 5, nil)
 			if target := (*failing)(nil); !errors.As(err, &target) || target.code != 7 {
 				t.Fatalf("got %v", err)
 			}
@@ -280,7 +344,7 @@ func TestHostErrorsStayFindable(t *testing.T) {
 func TestProcessUnknownTopic(t *testing.T) {
 	b := NewBuilder()
 	source(b, "s", "in")
-	if err := instantiate(t, &host{}, b.Build).Process("other", nil, nil, 0, nil); err == nil {
+	if err := instantiate(t, &host{}, b.Build).process("other", nil, nil, 0, nil); err == nil {
 		t.Error("no error")
 	}
 }
@@ -292,7 +356,7 @@ func TestSinkSerdeFails(t *testing.T) {
 	AddSink(b, "l", "out", picky{}, String{}, "s")
 	graph := instantiate(t, &host{}, b.Build)
 	for _, test := range []struct{ key, value, node string }{{"k", "bad", "k"}, {"bad", "v", "l"}} {
-		err := graph.Process("in", []byte(test.key), []byte(test.value), 0, nil)
+		err := graph.process("in", []byte(test.key), []byte(test.value), 0, nil)
 		if target := (*ProcessingError)(nil); !errors.As(err, &target) || target.Node != test.node || !errors.Is(err, errPicky) {
 			t.Errorf("%s: got %v", test.node, err)
 		}

@@ -5,102 +5,157 @@ type KGroupedStream[K, V any] struct {
 	stream *KStream[K, V]
 	key    Serde[K]
 	value  Serde[V]
+	name   string // of the repartition topic; empty = that of the store
+	shared *KStream[K, V]
 }
 
 // GroupByKey groups the stream by its present key. Where the key was selected without a repartition, each aggregation
-// repartitions the stream by itself; the serde of the value is needed for that alone.
-func (s *KStream[K, V]) GroupByKey(key Serde[K], value Serde[V]) *KGroupedStream[K, V] {
-	return &KGroupedStream[K, V]{stream: s, key: key, value: value}
+// repartitions the stream by itself; the serde of the value is needed for that alone. A name is that of the repartition
+// topic, which all aggregations share then.
+func (s *KStream[K, V]) GroupByKey(key Serde[K], value Serde[V], name ...Named) *KGroupedStream[K, V] {
+	return &KGroupedStream[K, V]{stream: s, key: key, value: value, name: s.builder.either("", name)}
 }
 
-// Count counts the records of each key.
-func (g *KGroupedStream[K, V]) Count() *KTable[K, int64] {
-	return Aggregate(g,
-		func() int64 { return 0 },
-		func(_ K, _ V, count int64) int64 { return count + 1 },
-		Int64{})
+// GroupBy groups the stream by a key that is made of its key and value. A name is that of the node that selects
+// the key, and of the repartition topic.
+func GroupBy[K2, K, V any](
+	s *KStream[K, V], key func(key K, value V) K2, keySerde Serde[K2], valueSerde Serde[V], name ...Named,
+) *KGroupedStream[K2, V] {
+	selected := selectKey(s, s.builder.named("KSTREAM-KEY-SELECT-", name), key)
+	return &KGroupedStream[K2, V]{
+		stream: selected, key: keySerde, value: valueSerde, name: s.builder.either("", name),
+	}
 }
 
-// Aggregate folds the records of each key into one value, which is kept in a logged store and forwarded at each
-// change. initial makes the value of a key that has none; aggregate returns the next one and must not change the one
-// before in place. A value whose bytes are nil removes the key. The time of the value is the greatest timestamp
-// that went into it. Records whose key or value is null are left out, see [Graph.Dropped].
-func Aggregate[A, K, V any](
-	g *KGroupedStream[K, V], initial func() A, aggregate func(key K, value V, aggregate A) A, serde Serde[A],
-) *KTable[K, A] {
+// Count counts the records of each key. As in Kafka Streams a [Materialized] without a name takes one number more than
+// none at all.
+func (g *KGroupedStream[K, V]) Count(options ...TableOption) *KTable[K, int64] {
 	b := g.stream.builder
-	store := b.name("KSTREAM-AGGREGATE-STATE-STORE-")
-	name := b.name("KSTREAM-AGGREGATE-")
-	stream := g.stream
-	if stream.rekeyed {
-		stream = stream.through(Repartitioned[K, V]{Name: store, Key: g.key, Value: g.value})
+	names, m, explicit := b.materialized("count", options)
+	if explicit && m.Name == "" {
+		b.storeName("KSTREAM-AGGREGATE-")
 	}
-	AddProcessor(b.nodes, name, func() Processor[K, V, K, Change[A]] {
-		return &aggregator[K, V, A]{
-			storeName: store,
-			keyNull:   nullTest[K](),
-			valueNull: nullTest[V](),
-			aggNull:   nullTest[A](),
-			initial:   initial,
-			aggregate: aggregate,
+	return fold(g, "KSTREAM-AGGREGATE-", names, m, Int64{}, func(count int64, found bool, _ K, _ V) int64 {
+		if !found {
+			return 1
 		}
-	}, stream.node)
-	AddStateStore(b.nodes, StoreSpec{Name: store, Logged: true}, g.key, serde, name)
-	return &KTable[K, A]{builder: b, node: name}
-}
-
-// aggregator is the processor of Aggregate.
-type aggregator[K, V, A any] struct {
-	ctx       *Context[K, Change[A]]
-	storeName string
-	store     *KeyValueStore[K, A]
-	keyNull   func(K) bool
-	valueNull func(V) bool
-	aggNull   func(A) bool
-	initial   func() A
-	aggregate func(K, V, A) A
-}
-
-func (a *aggregator[K, V, A]) Init(ctx *Context[K, Change[A]]) (err error) {
-	a.ctx = ctx
-	a.store, err = OpenStore[K, A](ctx, a.storeName)
-	return err
-}
-
-func (a *aggregator[K, V, A]) Process(record Record[K, V]) error {
-	if a.keyNull != nil && a.keyNull(record.Key) || a.valueNull != nil && a.valueNull(record.Value) {
-		a.ctx.graph.dropped++
-		return nil
-	}
-	// The key is serialised once for both accesses.
-	raw, err := a.store.rawKey(record.Key)
-	if err != nil {
-		return err
-	}
-	old, timestamp, found, err := a.store.get(raw)
-	if err != nil {
-		return err
-	}
-	current := old
-	if !found {
-		current, timestamp = a.initial(), record.Timestamp
-	}
-	timestamp = max(timestamp, record.Timestamp)
-	next := a.aggregate(record.Key, record.Value, current)
-	// A tombstone in the changelog carries the time of the record, not of the value it removes.
-	written := timestamp
-	if a.aggNull != nil && a.aggNull(next) {
-		written = record.Timestamp
-	}
-	if err := a.store.put(raw, next, written); err != nil {
-		return err
-	}
-	return a.ctx.Forward(Record[K, Change[A]]{
-		Key:       record.Key,
-		Value:     Change[A]{New: next, Old: old, HasOld: found},
-		Timestamp: timestamp,
-		Headers:   record.Headers,
+		return count + 1
 	})
 }
 
-func (a *aggregator[K, V, A]) Close() error { return nil }
+// Reduce folds the values of each key into one of the same type. The first value of a key is taken as it is. Otherwise
+// as [Aggregate].
+func (g *KGroupedStream[K, V]) Reduce(reduce func(aggregate, value V) V, options ...TableOption) *KTable[K, V] {
+	names, m, _ := g.stream.builder.materialized("reduce", options)
+	return fold(g, "KSTREAM-REDUCE-", names, m, g.value, func(aggregate V, found bool, _ K, value V) V {
+		if !found {
+			return value
+		}
+		return reduce(aggregate, value)
+	})
+}
+
+// Aggregate folds the records of each key into one value, which is kept in a store and forwarded at each change, or
+// at each commit what has become of it if the store is cached. initial makes the value of a key that has none;
+// aggregate returns the next one and must not change the one before in place. A value whose bytes are nil removes the
+// key. The time of the value is the greatest timestamp that went into it. Records whose key or value is null are left
+// out, see [Graph.Dropped].
+func Aggregate[A, K, V any](
+	g *KGroupedStream[K, V], initial func() A, aggregate func(key K, value V, aggregate A) A, serde Serde[A],
+	options ...TableOption,
+) *KTable[K, A] {
+	names, m, _ := g.stream.builder.materialized("aggregate", options)
+	return fold(g, "KSTREAM-AGGREGATE-", names, m, serde, func(current A, found bool, key K, value V) A {
+		if !found {
+			current = initial()
+		}
+		return aggregate(key, value, current)
+	})
+}
+
+// fold adds the node of an aggregation: next makes the new value of the one before, found is false if there was none.
+func fold[A, K, V any](
+	g *KGroupedStream[K, V], prefix string, names []Named, m Materialized, serde Serde[A],
+	next func(current A, found bool, key K, value V) A,
+) *KTable[K, A] {
+	b := g.stream.builder
+	store := b.storeOf(m, prefix)
+	name := b.named(prefix, names)
+	stream := g.repartitioned(store)
+	rows := &lineage{stored: true}
+	at := b.add(func(b *Builder) {
+		sendsOld := rows.sendsOld
+		AddProcessor(b, name, func() Processor[K, V, K, Change[A]] {
+			return &folder[K, V, A]{
+				rows:      rowsOf[K, A]{name: store, sendsOld: sendsOld},
+				keyNull:   nullTest[K](),
+				valueNull: nullTest[V](),
+				next:      next,
+			}
+		}, stream.node)
+		AddStateStore(b, m.spec(store), g.key, serde, name)
+	}, stream.step)
+	return &KTable[K, A]{builder: b, node: name, step: at, key: g.key, value: serde, rows: rows}
+}
+
+// repartitioned is the stream that an aggregation can use.
+func (g *KGroupedStream[K, V]) repartitioned(store string) *KStream[K, V] {
+	if !g.stream.rekeyed {
+		return g.stream
+	}
+	name := g.name
+	if name == "" {
+		name = store
+	}
+	names := g.stream.builder.repartitionNames(name)
+	if g.shared != nil {
+		g.stream.builder.use(g.shared.step)
+		return g.shared
+	}
+	stream := g.stream.through(Repartitioned[K, V]{Name: name, Key: g.key, Value: g.value}, names)
+	if g.name != "" {
+		g.shared = stream
+	}
+	return stream
+}
+
+// folder is the processor of aggregations of streams.
+type folder[K, V, A any] struct {
+	ctx       *Context[K, Change[A]]
+	rows      rowsOf[K, A]
+	keyNull   func(K) bool
+	valueNull func(V) bool
+	next      func(current A, found bool, key K, value V) A
+}
+
+func (f *folder[K, V, A]) Init(ctx *Context[K, Change[A]]) error {
+	f.ctx = ctx
+	return f.rows.open(ctx)
+}
+
+func (f *folder[K, V, A]) Process(record Record[K, V]) error {
+	if f.keyNull != nil && f.keyNull(record.Key) || f.valueNull != nil && f.valueNull(record.Value) {
+		f.ctx.graph.dropped.Nulls++
+		return nil
+	}
+	// The key is serialised once for both accesses.
+	raw, err := f.rows.store.rawKey(record.Key)
+	if err != nil {
+		return err
+	}
+	current, timestamp, found, err := f.rows.store.get(raw)
+	if err != nil {
+		return err
+	}
+	if found {
+		timestamp = max(timestamp, record.Timestamp)
+	} else {
+		timestamp = record.Timestamp
+	}
+	next := f.next(current, found, record.Key, record.Value)
+	return f.rows.update(record.Key, raw, timestamp, record.Timestamp, Change[A]{
+		New: next, HasNew: true, Old: current, HasOld: found,
+	})
+}
+
+func (f *folder[K, V, A]) Close() error { return nil }

@@ -101,7 +101,7 @@ func TestCloseClosesEveryProcessorOnce(t *testing.T) {
 		t.Errorf("closing again: %v", err)
 	}
 	checkLines(t, "closed", closed, []string{"a", "b", "c"})
-	if err := graph.Process("in", nil, nil, 0, nil); err == nil {
+	if err := graph.process("in", nil, nil, 0, nil); err == nil {
 		t.Error("a closed graph processes")
 	}
 }
@@ -121,7 +121,7 @@ func TestPanicsPassThrough(t *testing.T) {
 				t.Error("the panic did not come through")
 			}
 		}()
-		_ = graph.Process("in", []byte("k"), []byte("v"), 0, nil)
+		_ = graph.process("in", []byte("k"), []byte("v"), 0, nil)
 	}()
 	if err := graph.Close(); err != nil || len(closed) != 3 {
 		t.Errorf("close after a panic: %v, closed %v", err, closed)

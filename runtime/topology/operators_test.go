@@ -16,7 +16,7 @@ func TestStatelessOperators(t *testing.T) {
 	graph := instantiate(t, h, b.Build)
 	for i, key := range []string{"a", "b", "", "c"} {
 		value, _ := Int64{}.Serialize(int64(i))
-		if err := graph.Process("in", []byte(key), value, int64(100+i), []Header{{Key: key}}); err != nil {
+		if err := graph.process("in", []byte(key), value, int64(100+i), []Header{{Key: key}}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -53,7 +53,7 @@ func TestAggregate(t *testing.T) {
 		timestamp  int64
 	}{{"k", "a", 20}, {"k", "b", 10}, {"j", "x", 5}, {"k", "c", 30}, {"k", "-", 25}, {"k", "d", 1}}
 	for _, r := range records {
-		if err := graph.Process("in", []byte(r.key), []byte(r.value), r.timestamp, nil); err != nil {
+		if err := graph.process("in", []byte(r.key), []byte(r.value), r.timestamp, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -70,12 +70,12 @@ func TestAggregateLeavesNullsOut(t *testing.T) {
 	h := &host{}
 	graph := instantiate(t, h, joined().Build)
 	for _, r := range []struct{ key, value []byte }{{nil, []byte("v")}, {[]byte("k"), nil}} {
-		if err := graph.Process("in", r.key, r.value, 1, nil); err != nil {
+		if err := graph.process("in", r.key, r.value, 1, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if len(h.sent) != 0 || graph.Dropped() != 2 {
-		t.Errorf("sent %v, dropped %d, want 2", h.sent, graph.Dropped())
+	if len(h.sent) != 0 || graph.Dropped() != (Dropped{Nulls: 2}) {
+		t.Errorf("sent %v, dropped %+v, want 2", h.sent, graph.Dropped())
 	}
 }
 
@@ -83,20 +83,16 @@ func TestAggregateForwardsOldAndNew(t *testing.T) {
 	b := NewStreamsBuilder()
 	table := Stream(b, "in", String{}, String{}).GroupByKey(String{}, String{}).Count()
 	var changes []string
-	AddProcessor(b.nodes, "watch", Stateless(
-		func(_ *Context[string, string], r Record[string, Change[int64]]) error {
-			changes = append(changes, fmt.Sprintf("%+v", r.Value))
-			return nil
-		},
-	), table.node)
+	table.rows.sendOld(true) // as operators do that need old values
+	watch(table, &changes)
 	graph := instantiate(t, &host{}, b.Build)
 	for range 3 {
-		if err := graph.Process("in", []byte("k"), []byte("v"), 1, nil); err != nil {
+		if err := graph.process("in", []byte("k"), []byte("v"), 1, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
 	checkLines(t, "changes", changes, []string{
-		"{New:1 Old:0 HasOld:false}", "{New:2 Old:1 HasOld:true}", "{New:3 Old:2 HasOld:true}",
+		"1 <- none @1", "2 <- 1 @1", "3 <- 2 @1",
 	})
 }
 
@@ -126,7 +122,7 @@ func TestAggregateErrors(t *testing.T) {
 			if test.stored != nil {
 				h.stores[name].rows[test.record] = row{test.stored, 1}
 			}
-			err := graph.Process("in", []byte(test.record), []byte(test.record), 1, nil)
+			err := graph.process("in", []byte(test.record), []byte(test.record), 1, nil)
 			target := (*ProcessingError)(nil)
 			if !errors.As(err, &target) || target.Node != "KSTREAM-AGGREGATE-0000000002" {
 				t.Fatalf("got %v", err)
@@ -144,3 +140,20 @@ type gone struct{}
 func (gone) Serialize(string) ([]byte, error) { return nil, nil }
 
 func (gone) Deserialize([]byte) (string, error) { return "", ErrNull }
+
+// watch writes down the changes of a table.
+func watch[K, V any](table *KTable[K, V], changes *[]string) {
+	table.builder.add(func(b *Builder) {
+		AddProcessor(b, "watch-"+table.node, Stateless(func(_ *Context[K, V], r Record[K, Change[V]]) error {
+			text := func(value V, ok bool) string {
+				if !ok {
+					return "none"
+				}
+				return fmt.Sprint(value)
+			}
+			*changes = append(*changes, fmt.Sprintf("%s <- %s @%d",
+				text(r.Value.New, r.Value.HasNew), text(r.Value.Old, r.Value.HasOld), r.Timestamp))
+			return nil
+		}), table.node)
+	}, table.step)
+}

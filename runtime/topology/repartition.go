@@ -1,6 +1,9 @@
 package topology
 
-import "regexp"
+import (
+	"regexp"
+	"strings"
+)
 
 // repartitionSuffix ends the names of all repartition topics.
 const repartitionSuffix = "-repartition"
@@ -24,23 +27,37 @@ func (s *KStream[K, V]) RepartitionWith(r Repartitioned[K, V]) *KStream[K, V] {
 	if r.Name == "" {
 		r.Name = s.builder.name("KSTREAM-REPARTITION-")
 	}
-	return s.through(r)
+	return s.through(r, s.builder.repartitionNames(r.Name))
 }
 
-// through adds the three nodes of a repartition. It takes three numbers whether or not they are used, as Kafka
-// Streams does.
-func (s *KStream[K, V]) through(r Repartitioned[K, V]) *KStream[K, V] {
-	sink := s.builder.name("KSTREAM-SINK-")
-	filter := s.builder.name("KSTREAM-FILTER-")
-	source := s.builder.name("KSTREAM-SOURCE-")
-	topic := r.Name + repartitionSuffix
-	if generated := regexp.MustCompile(`^KSTREAM.*-[0-9]{10}$`); !generated.MatchString(r.Name) {
-		sink, filter, source = topic+"-sink", topic+"-filter", topic+"-source"
+// repartitionNames are the names of the nodes of a repartition and of its topic.
+type repartitionNames struct{ sink, filter, source, topic string }
+
+var generatedName = regexp.MustCompile(`^KSTREAM.*-[0-9]{10}$`)
+
+// repartitionNames takes three numbers whether or not they are used, as Kafka Streams does.
+func (b *StreamsBuilder) repartitionNames(name string) repartitionNames {
+	n := repartitionNames{topic: name}
+	n.sink = b.name("KSTREAM-SINK-")
+	n.filter = b.name("KSTREAM-FILTER-")
+	n.source = b.name("KSTREAM-SOURCE-")
+	if !strings.HasSuffix(n.topic, repartitionSuffix) {
+		n.topic += repartitionSuffix
 	}
-	// Old versions of Kafka Streams left null keys out here. The node is still there, for the sake of the numbers.
-	addFilter(s, filter, func(K, V) bool { return true })
-	AddSink(s.builder.nodes, sink, topic, r.Key, r.Value, filter)
-	AddSource(s.builder.nodes, source, r.Key, r.Value, topic)
-	s.builder.nodes.AddRepartitionTopic(RepartitionTopic{Name: topic, Partitions: r.Partitions})
-	return &KStream[K, V]{builder: s.builder, node: source}
+	if !generatedName.MatchString(name) {
+		n.sink, n.filter, n.source = n.topic+"-sink", n.topic+"-filter", n.topic+"-source"
+	}
+	return n
+}
+
+// through adds the three nodes of a repartition.
+func (s *KStream[K, V]) through(r Repartitioned[K, V], n repartitionNames) *KStream[K, V] {
+	at := s.builder.add(func(b *Builder) {
+		// Old versions of Kafka Streams left null keys out here. The node is still there, for the sake of the numbers.
+		AddProcessor(b, n.filter, filtering(func(K, V) bool { return true }), s.node)
+		AddSink(b, n.sink, n.topic, r.Key, r.Value, n.filter)
+		AddSource(b, n.source, r.Key, r.Value, n.topic)
+		b.AddRepartitionTopic(RepartitionTopic{Name: n.topic, Partitions: r.Partitions})
+	}, s.step)
+	return &KStream[K, V]{builder: s.builder, node: n.source, step: at}
 }

@@ -10,12 +10,12 @@ import (
 // lastValue forwards the value that its key had before.
 type lastValue struct {
 	ctx  *Context[string, string]
-	rows *KeyValueStore[string, string]
+	rows *TimestampedKeyValueStore[string, string]
 }
 
 func (l *lastValue) Init(ctx *Context[string, string]) (err error) {
 	l.ctx = ctx
-	l.rows, err = OpenStore[string, string](ctx, "rows")
+	l.rows, err = OpenTimestampedStore[string, string](ctx, "rows")
 	return err
 }
 
@@ -46,7 +46,7 @@ func TestKeyValueStore(t *testing.T) {
 	h := &host{}
 	graph := instantiate(t, h, b.Build)
 	for i, value := range []string{"a", "b", "", "c"} {
-		if err := graph.Process("in", []byte("k"), []byte(value), int64(10+i), nil); err != nil {
+		if err := graph.process("in", []byte("k"), []byte(value), int64(10+i), nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -74,14 +74,14 @@ func TestOpenStoreRefuses(t *testing.T) {
 		return err
 	}
 	err := open(func(ctx *Context[string, string]) error {
-		_, err := OpenStore[string, string](ctx, "rows")
+		_, err := OpenTimestampedStore[string, string](ctx, "rows")
 		return err
 	}, false)
 	if err == nil || !strings.Contains(err.Error(), "processor p is not connected to it") {
 		t.Errorf("not connected: %v", err)
 	}
 	err = open(func(ctx *Context[string, string]) error {
-		_, err := OpenStore[string, int64](ctx, "rows")
+		_, err := OpenTimestampedStore[string, int64](ctx, "rows")
 		return err
 	}, true)
 	if target := (*ProcessingError)(nil); !errors.As(err, &target) || target.Node != "p" ||

@@ -1,6 +1,7 @@
 package topology
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -19,7 +20,8 @@ type SubTopology struct {
 	Sources      []string    // topics read
 	Sinks        []string    // topics written, repartition topics included, each once
 	Repartitions []string    // those of Sources that are repartition topics
-	Stores       []StoreSpec // in the order in which caches have to be flushed
+	Stores       []StoreSpec // in topological order of their processors: what one cache flushes, later ones take
+	Stateful     bool        // whether a store of it has a changelog, so that a task has something to restore
 }
 
 // Topology is a checked program. It is immutable and safe for concurrent use.
@@ -57,17 +59,44 @@ func newTopology(b *Builder) *Topology {
 			sub.Sinks = append(sub.Sinks, n.topic)
 		}
 	}
-	for _, s := range b.stores {
+	for _, s := range inTopologicalOrder(b) {
 		id := group[s.processors[0]]
 		t.subs[id].Stores = append(t.subs[id].Stores, s.spec)
+		t.subs[id].Stateful = t.subs[id].Stateful || s.spec.Logged
 		t.stores[id] = append(t.stores[id], s)
-		for _, n := range t.nodes[id] {
+	}
+	for _, s := range b.stores {
+		for _, n := range t.nodes[group[s.processors[0]]] {
 			if slices.Contains(s.processors, n.name) {
 				n.stores = append(n.stores, s.spec.Name)
 			}
 		}
 	}
 	return t
+}
+
+// inTopologicalOrder returns the stores in the order of their first processors, where each node comes behind its parents
+// and otherwise in the order of adding.
+func inTopologicalOrder(b *Builder) []*storeDef {
+	rank := make(map[string]int, len(b.nodes))
+	for len(rank) < len(b.nodes) {
+		for _, n := range b.nodes {
+			_, ranked := rank[n.name]
+			if !ranked && !slices.ContainsFunc(n.parents, func(p string) bool { _, ok := rank[p]; return !ok }) {
+				rank[n.name] = len(rank)
+			}
+		}
+	}
+	first := func(s *storeDef) int {
+		r := len(rank)
+		for _, processor := range s.processors {
+			r = min(r, rank[processor])
+		}
+		return r
+	}
+	stores := slices.Clone(b.stores)
+	slices.SortStableFunc(stores, func(x, y *storeDef) int { return cmp.Compare(first(x), first(y)) })
+	return stores
 }
 
 // groupNodes returns the number of each node's sub-topology. Nodes belong together when one is the parent of the other
@@ -111,6 +140,13 @@ func groupNodes(b *Builder) map[string]int {
 // their slices.
 func (t *Topology) SubTopologies() []SubTopology { return slices.Clone(t.subs) }
 
+// HasPersistentStore tells whether a store of the program is to be kept on disk.
+func (t *Topology) HasPersistentStore() bool {
+	return slices.ContainsFunc(t.subs, func(sub SubTopology) bool {
+		return slices.ContainsFunc(sub.Stores, func(s StoreSpec) bool { return !s.InMemory })
+	})
+}
+
 // InternalRepartitionTopics returns the topics that the runtime has to create before the program can run, in the order
 // in which they were added.
 func (t *Topology) InternalRepartitionTopics() []RepartitionTopic {
@@ -126,15 +162,16 @@ func (t *Topology) Instantiate(sub int, host Host) (*Graph, error) {
 	}
 	g := &Graph{
 		host:    host,
+		now:     host.WallClock,
 		sources: make(map[string]entry, len(t.subs[sub].Sources)),
-		stores:  make(map[string]any, len(t.stores[sub])),
+		stores:  make(map[string]StateStore, len(t.stores[sub])),
 	}
 	for _, s := range t.stores[sub] {
-		bytes, err := host.Store(s.spec.Name)
+		below, err := newLayer(g, s)
 		if err != nil {
-			return nil, &hostError{"open store " + s.spec.Name, err}
+			return nil, err
 		}
-		g.stores[s.spec.Name] = s.open(g, bytes)
+		g.stores[s.spec.Name] = s.open(below)
 	}
 	built := make(map[string]node, len(t.nodes[sub]))
 	for _, def := range t.nodes[sub] {
@@ -153,8 +190,12 @@ func (t *Topology) Instantiate(sub int, host Host) (*Graph, error) {
 	}
 	for _, def := range t.nodes[sub] {
 		n := built[def.name]
-		if err := n.init(); err != nil {
-			err = atNode(def.name, fmt.Errorf("init: %w", err))
+		if err := n.init(); err != nil || g.failure != nil {
+			if g.failure != nil {
+				err = g.failure
+			} else {
+				err = &ProcessingError{Node: def.name, Err: fmt.Errorf("init: %w", err)}
+			}
 			return nil, errors.Join(err, g.Close())
 		}
 		g.nodes = append(g.nodes, n)

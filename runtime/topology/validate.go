@@ -159,6 +159,9 @@ func (b *Builder) checkStores() []error {
 			problems = append(problems, problem("store %s is added twice", name))
 		}
 		seen[name] = true
+		if !s.spec.Logged && len(s.spec.Config) > 0 {
+			problems = append(problems, problem("store %s: it has no changelog that could be configured", name))
+		}
 		if len(s.processors) == 0 {
 			problems = append(problems, problem("store %s is not used by any processor", name))
 		}
