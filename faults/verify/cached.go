@@ -61,7 +61,7 @@ func (m *soakModel) checkMaximum(e *Effect, value []byte, wrong string) Finding 
 		m.loosen(g)
 	}
 	k.shown, f[factDelta] = f[factMax], delta
-	if delta == 0 {
+	if delta <= 0 { // it wraps around
 		finding.Settled = soakSecond
 		return finding
 	}
@@ -152,6 +152,14 @@ func (m *soakModel) Finals() []Missing {
 	note := func(stream int, name string, l *ledger) {
 		if wrong := l.final(); wrong != "" {
 			all = append(all, Missing{stream, fmt.Sprintf("%s: %s", name, wrong)})
+		}
+	}
+	for i := range m.keys {
+		k := &m.keys[i]
+		for stream, n := range [2]int64{soakCount: k.count, soakSum: k.sum} {
+			if m.anonymous && m.mode.Cached && n%soakEvery == 0 && n != k.tenths[stream] {
+				all = append(all, Missing{stream, fmt.Sprintf("%q: the last one is %d, want %d", k.name, k.tenths[stream], n)})
+			}
 		}
 	}
 	for i := range m.groups {

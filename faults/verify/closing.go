@@ -85,7 +85,8 @@ func (t *tracker) mayStand(b *backlog, e *entry, stream int, below int64) bool {
 	case s.Always:
 		return e.next >= 0 && b.at(e.next).offset < below
 	default:
-		return e.next >= 0
+		// Without provenance a later input may have had its effect before it was read; see Model.Finals.
+		return e.next >= 0 || t.anonymous.on
 	}
 }
 

@@ -16,10 +16,16 @@ type ledger struct {
 	shown   int64 // the last one
 	// loose is true after a fault, from which on nothing is known but that the number never goes back.
 	loose bool
+	// wrapped is true once the number has become too great for 64 bits, from which on it may be anything but at the end.
+	wrapped bool
 }
 
 // apply takes note of an effect that there is.
-func (l *ledger) apply(n int64) { l.applied = l.grow(l.applied, n) }
+func (l *ledger) apply(n int64) {
+	grown := l.grow(l.applied, n)
+	l.wrapped = l.wrapped || grown < l.applied
+	l.applied = grown
+}
 
 // prove takes note that an effect has gone into the state that the next output shows.
 func (l *ledger) prove(n int64) { l.proved = l.grow(l.proved, n) }
@@ -31,13 +37,19 @@ func (l *ledger) grow(to, n int64) int64 {
 	return to + n
 }
 
-// ready tells whether everything is known that a value can be made of.
-func (l *ledger) ready(got int64) bool { return l.loose || got <= l.applied }
+// known tells whether a value can be made of what there is.
+func (l *ledger) known(got int64) bool { return l.loose || l.wrapped || got <= l.applied }
+
+// ready tells whether a value can be judged: not if it is too great or too small, for there may be more to come that it is
+// made of, or that makes it wrap around.
+func (l *ledger) ready(got int64) bool {
+	return l.known(got) && (l.loose || l.wrapped || got >= l.shown && got >= l.proved)
+}
 
 // check judges the next value.
 func (l *ledger) check(got int64) Finding {
 	f := l.compare(got)
-	if !l.ready(got) {
+	if !l.known(got) {
 		l.loose = true
 		return f // it is either wrong, or right and something is missing that it is made of: the next value will tell
 	}
@@ -50,8 +62,9 @@ func (l *ledger) compare(got int64) (f Finding) {
 	switch {
 	case got%l.every != 0:
 		f.Wrong = fmt.Sprintf("%s %d should not have been written: %d does not divide it", l.what, got, l.every)
-	case !l.ready(got):
+	case !l.known(got):
 		f.Wrong = fmt.Sprintf("%s %d, but there are only %d", l.what, got, l.applied)
+	case l.wrapped:
 	case got < l.shown:
 		f.Wrong, f.Kind = fmt.Sprintf("%s %d after %d", l.what, got, l.shown), KindOutOfOrder
 	case got == l.shown && !l.most:
@@ -67,7 +80,7 @@ func (l *ledger) compare(got int64) (f Finding) {
 
 // short tells what is missing, where the last value shown must hold all that is proved.
 func (l *ledger) short() string {
-	if l.loose || l.every > 1 || l.shown >= l.proved {
+	if l.loose || l.wrapped || l.every > 1 || l.shown >= l.proved {
 		return ""
 	}
 	l.loose = true
@@ -80,7 +93,7 @@ func (l *ledger) final() string {
 	if l.step > 0 {
 		want -= want % l.every // no value that the filter lets pass is jumped over
 	}
-	if l.loose || l.shown >= want || want%l.every != 0 {
+	if l.loose || l.wrapped || l.shown >= want || want%l.every != 0 {
 		return ""
 	}
 	return fmt.Sprintf("the last %s is %d, want %d", l.what, l.shown, want)

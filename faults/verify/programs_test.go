@@ -67,6 +67,9 @@ func referenceSoak() program {
 			if r.rng.IntN(8) == 0 {
 				amount += uint64(r.perKey[string(name)]) * 10000
 			}
+			if r.wild && r.rng.IntN(3) == 0 {
+				amount = r.rng.Uint64()
+			}
 			binary.BigEndian.PutUint64(value, amount)
 			if r.rng.IntN(50) == 0 {
 				value = value[:r.rng.IntN(8)]

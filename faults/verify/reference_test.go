@@ -61,6 +61,7 @@ type reference struct {
 	repeat     float64 // probability that a task goes back to somewhere behind its last commit
 	evict      float64 // probability that a put empties the cache of its store
 	bare       bool    // inputs carry no provenance
+	wild       bool    // amounts of the soak program may be anything
 
 	inputs     [][]message            // by partition
 	outputs    map[string][][]message // by role, then partition

@@ -45,12 +45,13 @@ const (
 	totalKey   = "total"
 )
 
-// soakModel is the model of the soak program, which works on amounts: the first 8 bytes of an input's value, not
-// negative. Inputs with shorter values have no effect. The program's key is the input's key, reversed.
+// soakModel is the model of the soak program, which works on amounts: the first 8 bytes of an input's value, as an int64
+// that wraps around where it overflows. Inputs with shorter values have no effect. The program's key is the input's key,
+// reversed.
 //
 //   - count, sum: number and sum of the key's amounts, written where 10 divides them.
-//   - max: the key's maximum and by how much it changed since it was written last. The first one of a key counts as
-//     changed by one more than its amount, so that it is a change in any case.
+//   - max: the key's maximum and by how much it changed since it was written last. Before the first amount it is -1, so
+//     that an amount of 0 is a change, too.
 //   - every change goes on to the key's group, one of 16: group-count and group-sum are number of changes and sum of
 //     deltas, written where 10 divides them; group-max is the maximum, written for each change, and so is
 //   - total: number of all changes, and the maximum of all.
@@ -144,7 +145,7 @@ func (m *soakModel) key(name []byte) int32 {
 		slices.Reverse(reversed)
 		id = int32(len(m.keys))
 		m.ids[string(name)] = id
-		m.keys = append(m.keys, soakKey{name: reversed, group: partitionOf(m.hash, reversed, soakGroups), shown: -1})
+		m.keys = append(m.keys, soakKey{name: reversed, group: partitionOf(m.hash, reversed, soakGroups), max: -1, shown: -1})
 	}
 	return id
 }
@@ -160,11 +161,7 @@ func (m *soakModel) Apply(_ int32, name, value []byte, effects []Effect) []Effec
 	k.count++
 	k.sum += amount
 	peak := max(k.max, amount)
-	k.delta = peak - k.max
-	if k.count == 1 {
-		k.delta = peak + 1
-	}
-	k.max = peak
+	k.delta, k.max = peak-k.max, peak
 	e.Facts = Facts{factCount: k.count, factSum: k.sum, factMax: k.max, factDelta: k.delta}
 	e.Due = Bit(soakMax)
 	if k.count%soakEvery == 0 {

@@ -135,6 +135,13 @@ func (t *tracker) input(r *inputRecord) {
 		t.blindfold()
 		return
 	}
+	for i := range t.effects {
+		if unit := t.effects[i].Unit; int(unit) < len(t.home) && unit != noUnit && t.home[unit] >= 0 && t.home[unit] != r.partition {
+			t.judge.doubt("the key of input %s is in several partitions, so that the order of its records is not known", t.inputName(r.partition, r.offset))
+			t.blindfold()
+			return
+		}
+	}
 	t.push(b, origin.Sequence, r)
 }
 
