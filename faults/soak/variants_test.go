@@ -1,6 +1,7 @@
 package soak
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -8,6 +9,8 @@ import (
 	"time"
 
 	"eostop/runtime"
+
+	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // suited is small for a program, a guarantee and a size of the record cache.
@@ -103,5 +106,56 @@ func TestAnEmptyFileEndsAtOnce(t *testing.T) {
 	r := play(t, cfg, nil)
 	if *r.Records.In != 0 || *r.Records.Out != 0 || ExitCode(r) != ExitClean {
 		t.Errorf("%+v", r)
+	}
+}
+
+// TestOthersFeedTheProgram has no load of its own: what others write carries no provenance.
+func TestOthersFeedTheProgram(t *testing.T) {
+	t.Parallel()
+	for _, name := range TopologyNames() {
+		for _, guarantee := range []runtime.Guarantee{runtime.ExactlyOnceV2, runtime.AtLeastOnce} {
+			for _, cache := range cacheSizes {
+				t.Run(fmt.Sprintf("%s %s cache %s", name, guarantee, cache), func(t *testing.T) {
+					t.Parallel()
+					cfg := suited(name, guarantee, cache, 0)
+					cfg.Load.Enabled = false
+					cfg.Faults.Cuts = cuts(t, "i1@5s+15s")
+					r := play(t, cfg, func(g *stage) {
+						g.until(time.Second)
+						g.feed(400, 100*time.Millisecond)
+						g.s.Stop(false)
+					})
+					if in := *r.Records.In; in != 400 {
+						t.Errorf("%d in, want 400", in)
+					}
+					wantDeaths(t, r, 0)
+				})
+			}
+		}
+	}
+}
+
+// feed writes records to the program's input as any producer would, one at a time.
+func (g *stage) feed(n int, pause time.Duration) {
+	g.Helper()
+	client, err := kgo.NewClient(append(g.s.cluster.options(), kgo.DefaultProduceTopic(g.s.topics.Input))...)
+	if err != nil {
+		g.Error(err)
+		return
+	}
+	defer client.Close()
+	for i := range n {
+		r := &kgo.Record{Value: fmt.Appendf(nil, "number %d is %d", i, i%7)}
+		if g.s.cfg.Application.Topology != topologyWordcount {
+			r.Key = fmt.Appendf(nil, "key %d", i%20)
+		}
+		if i%3 == 0 && g.s.cfg.Application.Topology == topologyPassthrough {
+			r.Key = nil
+		}
+		if err := client.ProduceSync(context.Background(), r).FirstErr(); err != nil {
+			g.Error(err)
+			return
+		}
+		time.Sleep(pause)
 	}
 }

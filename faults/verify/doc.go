@@ -5,8 +5,8 @@
 // A Model of the program says which outputs an input owes. The parts, innermost first:
 //
 //	provenance.go  the header that names an input
-//	model.go       what a program must have written, behind an interface. The programs: soak.go with groups.go and
-//	               cached.go, passthrough.go, wordcount.go with words.go
+//	model.go       what a program must have written, behind an interface. The programs: soak.go with
+//	               soakgroups.go, soakcached.go and soakstate.go, passthrough.go, wordcount.go with words.go
 //	ledger.go      numbers of which only some states are shown, in an order that nobody sees
 //	backlog.go     the effects of the inputs of one partition that are not all seen yet; all memory that follows the lag
 //	judge.go       counters, witnesses and the verdict

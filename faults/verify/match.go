@@ -73,18 +73,14 @@ func (t *tracker) ready(e *entry, o *outputRecord) bool {
 func (t *tracker) match(b *backlog, n int64, o *outputRecord, ordered bool) {
 	e := b.at(n)
 	s := o.stream
-	input := t.inputName(b.partition, e.offset)
 	switch {
-	case e.lost.Has(s):
-		if !t.returned(o, t.owed(b, e, s)) {
-			t.report(KindDuplicate, o, input, "")
-		}
+	case e.lost.Has(s) && t.returned(o, t.owed(b, e, s)):
 		return
-	case e.seen.Has(s):
-		t.report(KindDuplicate, o, input, "")
+	case (e.lost | e.seen).Has(s):
+		t.report(KindDuplicate, o, t.inputName(b.partition, e.offset), "")
 		return
 	case e.skipped.Has(s):
-		t.backward(o, input)
+		t.backward(o, t.inputName(b.partition, e.offset))
 		return
 	}
 	owed := e.Due.Has(s)
@@ -106,7 +102,7 @@ func (t *tracker) match(b *backlog, n int64, o *outputRecord, ordered bool) {
 				f.Kind = KindUnexpected
 			}
 		}
-		t.report(f.Kind, o, input, f.Wrong)
+		t.report(f.Kind, o, t.inputName(b.partition, e.offset), f.Wrong)
 	}
 	if f.More {
 		return
