@@ -17,6 +17,7 @@ import (
 	goruntime "runtime"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -42,6 +43,12 @@ func main() {
 	os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
+// memoryLimitSimulation is that of a simulation. Its collector may be lazy: nobody waits for it, and the heap is small.
+const memoryLimitSimulation, lazy = 1 << 30, 400
+
+// virtualTime runs functions on virtual time. Tests put the bubble of a test here.
+var virtualTime = soak.VirtualTime
+
 // program is one call of the command.
 type program struct {
 	command string
@@ -61,11 +68,11 @@ type command struct {
 func commands() []command {
 	return []command{
 		{"run", "the dashboard; without a terminal or with --headless: progress on stderr, result on stdout (the default)", (*program).session},
+		{"simulate", "the same on virtual time, with the embedded broker: 24 hours in minutes", (*program).simulate},
 		{"config", "the effective configuration, with where each value came from; --check validates only", (*program).config},
 		{"version", "the version of this program", (*program).version},
 		{"help", "this text", (*program).help},
 		{"matrix", "comparison of profiles and guarantees", nil},
-		{"simulate", "the same runtime on virtual time", nil},
 		{"replay", "a recorded session in the dashboard", nil},
 		{"verify", "audit what an application left in its topics", nil},
 		{"check", "is this cluster fit for a run", nil},
@@ -142,15 +149,8 @@ func (p *program) version(context.Context) error {
 	if len(p.args) > 0 {
 		return soak.Usagef("unexpected argument %q; version takes none", p.args[0])
 	}
-	revision := ""
-	if info, ok := debug.ReadBuildInfo(); ok {
-		for _, s := range info.Settings {
-			if s.Key == "vcs.revision" {
-				revision = " " + s.Value[:min(12, len(s.Value))]
-			}
-		}
-	}
-	_, err := fmt.Fprintf(p.stdout, "eostop %s%s %s %s/%s\n", soak.Version, revision, goruntime.Version(), goruntime.GOOS, goruntime.GOARCH)
+	built := strings.TrimSpace(soak.Version + " " + soak.Revision())
+	_, err := fmt.Fprintf(p.stdout, "eostop %s %s %s/%s\n", built, goruntime.Version(), goruntime.GOOS, goruntime.GOARCH)
 	return err
 }
 
@@ -163,7 +163,11 @@ func (p *program) help(context.Context) error {
 		}
 		fmt.Fprintf(&b, "  %-11s %s\n", c.name, c.usage)
 	}
-	b.WriteString("\nFlags of run and config\n" + soak.FlagUsages("run") + "      --check                  config only: say whether the configuration is valid\n")
+	if p.command == "simulate" {
+		b.WriteString("\nFlags of simulate\n" + soak.FlagUsages(p.command))
+	} else {
+		b.WriteString("\nFlags of run and config\n" + soak.FlagUsages("run") + "      --check                  config only: say whether the configuration is valid\n")
+	}
 	b.WriteString("\nExit codes\n" +
 		"  0 clean   1 violation, or a thread died that should have survived   2 usage or configuration\n" +
 		"  3 verdict unknown   4 could not run\n")
@@ -183,7 +187,11 @@ func (p *program) load(ctx context.Context) (*soak.Flags, *soak.Loaded, error) {
 		_, err := io.WriteString(p.stdout, soak.FaultHelp())
 		return nil, nil, err
 	}
-	loaded, err := soak.ReadConfig(soak.Sources{Embedded: defaults, File: flags.ConfigFile, Env: os.Environ(), Flags: flags.Values})
+	from := soak.Sources{Embedded: defaults, File: flags.ConfigFile, Env: os.Environ(), Flags: flags.Values}
+	if p.command == "simulate" {
+		from.Adjust = soak.SimulationDefaults
+	}
+	loaded, err := soak.ReadConfig(from)
 	return flags, loaded, err
 }
 
@@ -206,10 +214,58 @@ func (p *program) config(ctx context.Context) error {
 
 // session is the run command.
 func (p *program) session(ctx context.Context) error {
-	_, loaded, err := p.load(ctx)
+	flags, loaded, err := p.load(ctx)
 	if err != nil || loaded == nil {
 		return err
 	}
+	// The embedded broker holds its topics in memory; left alone, the collector would let garbage grow as large.
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryLimit)
+	}
+	return p.prepared(loaded, func(cfg *soak.Config, logger *slog.Logger) error {
+		session, err := soak.New(*cfg, nil, soak.Deps{Logger: logger})
+		if err != nil {
+			return err
+		}
+		shown := &exporting{Session: session}
+		report, err := p.drive(ctx, shown, cfg)
+		if report == nil {
+			return err
+		}
+		return p.result(ctx, &ended{
+			flags: flags, loaded: loaded, cfg: *cfg, logger: logger, report: report, err: err, last: session.Snapshot(), exported: shown.exported(),
+		})
+	})
+}
+
+// simulate is the simulate command.
+func (p *program) simulate(ctx context.Context) error {
+	flags, loaded, err := p.load(ctx)
+	if err != nil || loaded == nil {
+		return err
+	}
+	if os.Getenv("GOMEMLIMIT") == "" && os.Getenv("GOGC") == "" {
+		debug.SetMemoryLimit(memoryLimitSimulation)
+		debug.SetGCPercent(lazy)
+	}
+	return p.prepared(loaded, func(cfg *soak.Config, logger *slog.Logger) error {
+		simulation, err := soak.NewSimulation(*cfg, virtualTime, logger)
+		if err != nil {
+			return err
+		}
+		began := time.Now()
+		report, err := p.watch(ctx, simulation)
+		if report == nil {
+			return errors.Join(err, p.repeats(flags, loaded, simulation.Config().Load.Seed))
+		}
+		return p.result(ctx, &ended{
+			flags: flags, loaded: loaded, cfg: simulation.Config(), logger: logger, report: report, err: err, last: simulation.Snapshot(), took: time.Since(began),
+		})
+	})
+}
+
+// prepared opens what a run needs besides brokers, and closes it when fn returns.
+func (p *program) prepared(loaded *soak.Loaded, fn func(cfg *soak.Config, logger *slog.Logger) error) error {
 	cfg := &loaded.Config
 	if err := errors.Join(loaded.Validate(), cfg.CheckFiles()); err != nil {
 		return err
@@ -226,20 +282,42 @@ func (p *program) session(ctx context.Context) error {
 		}
 		defer stop()
 	}
-	// The embedded broker holds its topics in memory; left alone, the collector would let garbage grow as large.
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(memoryLimit)
+	return fn(cfg, logger)
+}
+
+// watch runs a simulation, tells how it gets on, and obeys signals meanwhile.
+func (p *program) watch(ctx context.Context, s *soak.Simulation) (*soak.Report, error) {
+	signals := notified()
+	defer signal.Stop(signals)
+	view, leave := context.WithCancel(ctx)
+	defer leave()
+	s.Start()
+	var obeyed sync.WaitGroup
+	obeyed.Go(func() { p.obey(ctx, s, signals, leave, true) })
+	trouble := ui.Simulation(view, p.stderr, p.progressIsTerminal(s.Config().UI.Plain), s)
+	if trouble != nil {
+		s.Stop(true)
+		trouble = &soak.RunError{Err: trouble}
 	}
-	session, err := soak.New(*cfg, nil, soak.Deps{Logger: logger})
-	if err != nil {
-		return err
+	report, err := s.Wait()
+	obeyed.Wait()
+	return report, errors.Join(trouble, err)
+}
+
+// notified returns the signals that end a run.
+func notified() chan os.Signal {
+	signals := make(chan os.Signal, 4)
+	wanted := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // nohup wants it ignored.
+		wanted = append(wanted, syscall.SIGHUP)
 	}
-	shown := &exporting{Session: session}
-	report, err := p.drive(ctx, shown, cfg)
-	if report == nil {
-		return err
-	}
-	return p.result(cfg, shown, report, err)
+	signal.Notify(signals, wanted...)
+	return signals
+}
+
+func (p *program) progressIsTerminal(plain bool) bool {
+	file, ok := p.stderr.(*os.File)
+	return ok && term.IsTerminal(file.Fd()) && !plain
 }
 
 // exporting remembers the session logs that were exported, for the summary.
@@ -268,12 +346,7 @@ func (e *exporting) exported() []string {
 
 // drive starts the session, shows it until it is over, and obeys signals meanwhile.
 func (p *program) drive(ctx context.Context, s *exporting, cfg *soak.Config) (*soak.Report, error) {
-	signals := make(chan os.Signal, 4)
-	wanted := []os.Signal{os.Interrupt, syscall.SIGTERM}
-	if !signal.Ignored(syscall.SIGHUP) { // nohup wants it ignored.
-		wanted = append(wanted, syscall.SIGHUP)
-	}
-	signal.Notify(signals, wanted...)
+	signals := notified()
 	defer signal.Stop(signals)
 	if err := start(ctx, s.Session, signals); err != nil {
 		return nil, err
@@ -288,9 +361,7 @@ func (p *program) drive(ctx context.Context, s *exporting, cfg *soak.Config) (*s
 	if screen != nil {
 		trouble = p.dashboard(view, s, cfg, screen)
 	} else {
-		file, ok := p.stderr.(*os.File)
-		tty := ok && term.IsTerminal(file.Fd()) && !cfg.UI.Plain
-		trouble = ui.Progress(view, p.stderr, tty, s)
+		trouble = ui.Progress(view, p.stderr, p.progressIsTerminal(cfg.UI.Plain), s)
 	}
 	if trouble != nil {
 		s.Stop(true)
@@ -325,8 +396,14 @@ func start(ctx context.Context, s *soak.Session, signals <-chan os.Signal) error
 	return soak.Runf("interrupted before the application had started; nothing was run")
 }
 
+// stoppable is a session or a simulation.
+type stoppable interface {
+	Stop(now bool)
+	Done() <-chan struct{}
+}
+
 // obey turns signals into stops: the first Ctrl-C drains, everything else ends at once.
-func (p *program) obey(ctx context.Context, s *soak.Session, signals <-chan os.Signal, leave func(), headless bool) {
+func (p *program) obey(ctx context.Context, s stoppable, signals <-chan os.Signal, leave func(), headless bool) {
 	ended := ctx.Done()
 	for drained := false; ; {
 		select {
@@ -367,11 +444,28 @@ func (p *program) dashboard(ctx context.Context, s ui.Session, cfg *soak.Config,
 	return ui.Run(ctx, s, options)
 }
 
+// ended is a run that took place.
+type ended struct {
+	flags    *soak.Flags
+	loaded   *soak.Loaded
+	cfg      soak.Config // as it was run
+	logger   *slog.Logger
+	report   *soak.Report
+	err      error // beside the verdict
+	last     *soak.Snapshot
+	exported []string
+	took     time.Duration // real time of a simulation, else 0
+}
+
 // result prints the summary and writes the reports, also when the session ended with an error beside its verdict.
-func (p *program) result(cfg *soak.Config, s *exporting, report *soak.Report, ended error) error {
-	final := *s.Snapshot()
+func (p *program) result(ctx context.Context, e *ended) error {
+	report, cfg := e.report, &e.cfg
+	final := *e.last
 	final.Verify.Verdict, final.Verify.Reasons, final.Processed = report.Verdict, report.Reasons, report.Records.Processed
-	errs := []error{ended, ui.Summary(p.stdout, &final, s.exported())}
+	errs := []error{e.err, ui.Summary(p.stdout, &final, e.exported)}
+	if e.took > 0 {
+		errs = append(errs, ui.SummaryOfSimulation(p.stdout, final.Elapsed, e.took))
+	}
 	if path := cfg.Session.Report; path != "" {
 		errs = append(errs, soak.WriteReport(path, report))
 	}
@@ -379,11 +473,69 @@ func (p *program) result(cfg *soak.Config, s *exporting, report *soak.Report, en
 		errs = append(errs, soak.WriteJUnit(path, report))
 	}
 	code := soak.ExitCode(report)
+	if code != soak.ExitClean {
+		errs = append(errs, p.repeats(e.flags, e.loaded, report.Seed))
+	}
+	if code == soak.ExitViolation {
+		errs = append(errs, p.script(ctx, e))
+	}
 	// A bad verdict must not be hidden behind a report that could not be written.
 	if unwritten := p.exitCode(errors.Join(errs...)); code == soak.ExitClean {
 		code = unwritten
 	}
 	return &verdictError{code}
+}
+
+// repeats prints the command that runs the same once more.
+func (p *program) repeats(flags *soak.Flags, loaded *soak.Loaded, seed int64) error {
+	seeded := soak.FlagValue{Name: "seed", Texts: []string{strconv.FormatInt(seed, 10)}}
+	_, err := fmt.Fprintf(p.stdout, "%-13s %s\n", "repeat", loaded.Repeat(p.command, flags, seeded))
+	return err
+}
+
+// script prints the schedule of a run that has failed, as short as it can be found when that is asked for.
+func (p *program) script(ctx context.Context, e *ended) error {
+	cfg := e.cfg
+	cfg.Load.Seed = e.report.Seed
+	script, err := cfg.Script(cfg.Load.Seed)
+	if err != nil || script.Len() == 0 {
+		return err
+	}
+	title := "the schedule that failed"
+	length := cfg.Load.Duration
+	if cfg.Faults.Shrink && len(cfg.Cluster.Brokers) == 0 {
+		var found soak.Shrunk
+		found, err = p.shrink(ctx, e, &cfg)
+		script, length = found.Script, found.Length
+		title = fmt.Sprintf("the shortest schedule that still fails, found in %d runs", found.Runs)
+	}
+	const file = "failed.yaml"
+	others := []soak.FlagValue{
+		{Name: "seed", Texts: []string{strconv.FormatInt(cfg.Load.Seed, 10)}},
+		{Name: "schedule", Texts: []string{file}},
+		{Name: "cut"},
+		{Name: "fault"},
+		{Name: "hours"},
+		{Name: "duration"},
+	}
+	if length > 0 {
+		others[len(others)-1].Texts = []string{length.String()}
+	}
+	_, written := fmt.Fprintf(p.stdout, "\n%s", script.YAML(title+"; put it into "+file+" and run\n"+e.loaded.Repeat(p.command, e.flags, others...)))
+	return errors.Join(err, written)
+}
+
+// shrink looks for a shorter schedule until it is found or a signal comes.
+func (p *program) shrink(ctx context.Context, e *ended, cfg *soak.Config) (soak.Shrunk, error) {
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	simulation, err := soak.NewSimulation(*cfg, virtualTime, e.logger)
+	if err != nil {
+		return soak.Shrunk{}, err
+	}
+	return simulation.Shrink(ctx, soak.Failures(e.report), func(best soak.Shrunk) {
+		fmt.Fprintf(p.stderr, "shrink: %d cuts and faults in %s still fail, %d runs\n", best.Script.Len(), best.Length.Round(time.Second), best.Runs)
+	})
 }
 
 // servePprof serves the profiler until the returned function is called.
@@ -398,7 +550,7 @@ func servePprof(address string, log *slog.Logger) (func(), error) {
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn)}
 	var served sync.WaitGroup
 	served.Go(func() {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {

@@ -64,8 +64,16 @@ func TestUsageErrorsAreOneLine(t *testing.T) {
 		args string
 		want string
 	}{
-		{"matrix", "command matrix is not available yet; valid: run, config, version, help"},
-		{"simulate --hours 24 --seed 7", "command simulate is not available yet"},
+		{"matrix", "command matrix is not available yet; valid: run, simulate, config, version, help"},
+		{"simulate --brokers a:1", "simulate has no flag --brokers; see eostop simulate --help"},
+		{"simulate --hourz 2", "unknown flag --hourz; did you mean --hours?"},
+		{"simulate --hours many", `flag --hours: "many" is not a number of hours; valid: above 0 and up to 10000`},
+		{"simulate --hours 0", "is not a number of hours"},
+		{"simulate --hours 1 --duration 1h", "--hours and --duration say the same; leave one of them out"},
+		{"simulate --duration 0s", "load.duration: a simulation needs an end; name one with --hours"},
+		{"simulate --schedule hurricane", `faults.schedule: "hurricane" is not a schedule; valid: soak, storm, flap, scripted, or a file that ends in .yaml (from flag --schedule)`},
+		{"simulate --schedule /nonexistent.yaml", "faults.schedule: cannot read /nonexistent.yaml: no such file or directory"},
+		{"simulate --hours 1 --cut i1@2h+5m", "faults.cuts[0]: starts at 2h, but the run ends at load.duration (1h)"},
 		{"replay x.jsonl", "command replay is not available yet"},
 		{"verify --brokers a:1", "command verify is not available yet"},
 		{"check", "command check is not available yet"},
@@ -73,15 +81,14 @@ func TestUsageErrorsAreOneLine(t *testing.T) {
 		{"bench", "command bench is not available yet"},
 		{"diff a b", "command diff is not available yet"},
 		{"completion bash", "command completion is not available yet"},
-		{"frob", `unknown command "frob"; valid: run, config, version, help`},
+		{"frob", `unknown command "frob"; valid: run, simulate, config, version, help`},
 		{"version x", `unexpected argument "x"; version takes none`},
 		{"run x", `unexpected argument "x"; run takes flags only`},
-		{"--metrics :1", "--metrics is not available yet; leave it out"},
-		{"run --schedule storm", "--schedule is not available yet"},
-		{"run --shrink", "--shrink is not available yet"},
+		{"--metrics 9464", `session.metrics: "9464" is not an address; write HOST:PORT`},
+		{"run --schedule storm --cut i1@5s", "START+LENGTH"},
 		{"run --input /nonexistent.txt", "load.input: there is no file /nonexistent.txt; name an existing one or leave it out"},
-		{"--guarantee at_least_once", "runtime.guarantee: at_least_once is not available yet; valid: exactly_once_v2 (from flag --guarantee)"},
-		{"--profile kafka-4.3", "faults.profile: kafka-4.3 is not available yet; valid: fixed (from flag --profile)"},
+		{"--guarantee twice", `runtime.guarantee: "twice" is not a guarantee; valid: exactly_once_v2, exactly_once, at_least_once (from flag --guarantee)`},
+		{"--profile kafka-2.3", `faults.profile: kafka-2.3 never existed with exactly_once_v2; valid with it: runtime.guarantee exactly_once, at_least_once (from flag --profile)`},
 		{"--topology wordcuont", `application.topology: "wordcuont" is not a topology; valid: soak, passthrough, wordcount (from flag --topology)`},
 		{"--fault error,api=EndTxn,code=INVALID_TXN_STATE@0s", "error is not available yet; valid: panic, stall"},
 		{"--threadz 3", "unknown flag --threadz; did you mean --threads?"},
@@ -120,6 +127,7 @@ func TestRunErrorsAreOneLine(t *testing.T) {
 		want string
 	}{
 		{[]string{"--pprof", taken}, taken + ": bind: address already in use; choose another address with --pprof"},
+		{[]string{"--metrics", taken}, taken + ": bind: address already in use; choose another address with --metrics"},
 		{[]string{"--report", "/nonexistent/r.json"}, "session.report: cannot write /nonexistent/r.json: no such file or directory"},
 		{[]string{"--junit", t.TempDir()}, "is a directory; name a file"},
 		{[]string{"--log-file", "/nonexistent/x.log"}, "session.log_file: cannot write /nonexistent/x.log: no such file or directory"},
@@ -158,6 +166,9 @@ func TestHelp(t *testing.T) {
 		if code != 0 || stderr != "" || !strings.Contains(stdout, "--headless") || !strings.Contains(stdout, "matrix") {
 			t.Errorf("%s: exit code %d, stdout %q, stderr %q", args, code, stdout, stderr)
 		}
+	}
+	if code, stdout, _ := call(t, "simulate", "--help"); code != 0 || !strings.Contains(stdout, "--hours") || strings.Contains(stdout, "--theme") {
+		t.Errorf("simulate: exit code %d, stdout %q", code, stdout)
 	}
 	if code, stdout, stderr := call(t, "run", "--fault", "help"); code != 0 || stdout != soak.FaultHelp() || stderr != "" {
 		t.Errorf("exit code %d, stdout %q, stderr %q", code, stdout, stderr)
@@ -293,7 +304,7 @@ func TestHeadlessRun(t *testing.T) {
 	folder := t.TempDir()
 	path := func(name string) string { return filepath.Join(folder, name) }
 	code, stdout, stderr := call(t, light("--headless", "--duration", "1s", "--report", path("r.json"), "--junit", path("r.xml"),
-		"--session", path("s.jsonl"), "--log-file", path("x.log"), "--pprof", "127.0.0.1:0")...)
+		"--session", path("s.jsonl"), "--log-file", path("x.log"), "--pprof", "127.0.0.1:0", "--metrics", "127.0.0.1:0")...)
 	if code != 0 || !strings.Contains(stdout, "clean") || strings.Contains(stderr, "eostop:") {
 		t.Fatalf("exit code %d\n%s\n%s", code, stdout, stderr)
 	}
@@ -313,6 +324,69 @@ func TestHeadlessRun(t *testing.T) {
 		if err != nil || info.Size() == 0 || info.Mode().Perm()&^mode != 0 {
 			t.Errorf("%s: %v, %v", name, info, err)
 		}
+	}
+}
+
+// onVirtualTime lets commands of this test run on the virtual time of a test, which cannot have that of a program.
+func onVirtualTime(t *testing.T) {
+	t.Helper()
+	before := virtualTime
+	virtualTime = soak.TestBubble(t)
+	t.Cleanup(func() { virtualTime = before })
+}
+
+func TestSimulate(t *testing.T) {
+	onVirtualTime(t)
+	folder := t.TempDir()
+	path := func(name string) string { return filepath.Join(folder, name) }
+	code, stdout, stderr := call(t, "simulate", "--hours", "0.05", "--seed", "7", "--threads", "1", "--report", path("r.json"),
+		"--junit", path("r.xml"), "--session", path("s.jsonl"), "--log-file", path("x.log"), "--pprof", "127.0.0.1:0")
+	if code != 0 || !strings.Contains(stdout, "clean") || !strings.Contains(stdout, "\nsimulated     3m ") || strings.Contains(stdout, "repeat") {
+		t.Fatalf("exit code %d\n%s\n%s", code, stdout, stderr)
+	}
+	if !strings.Contains(stderr, " of 00:03:00  stopped  clean  threads 3/3  1 cut\n") {
+		t.Errorf("the progress is\n%s", stderr)
+	}
+	text, err := os.ReadFile(path("r.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var report soak.Report
+	if err := json.Unmarshal(text, &report); err != nil {
+		t.Fatal(err)
+	}
+	if report.Verdict != "clean" || report.Seed != 7 || len(report.Cuts) != 1 || !report.Cuts[0].Expelled || *report.Records.In < 3500 {
+		t.Errorf("%s", text)
+	}
+	for _, name := range []string{"r.xml", "s.jsonl", "x.log"} {
+		if info, err := os.Stat(path(name)); err != nil || info.Size() == 0 {
+			t.Errorf("%s: %v, %v", name, info, err)
+		}
+	}
+}
+
+// TestAFailedSimulationSaysHowToRepeatIt stalls the only thread for longer than the drain waits, among other things.
+func TestAFailedSimulationSaysHowToRepeatIt(t *testing.T) {
+	onVirtualTime(t)
+	t.Setenv("EOSTOP_LOAD_KEYS", "7")
+	code, stdout, stderr := call(t, "simulate", "--hours", "0.01", "--seed", "7", "--instances", "1", "--threads", "1", "--shrink", "--report", filepath.Join(t.TempDir(), "r.json"),
+		"--cut", "i1@2s+3s", "--cut", "i1@9s+1s", "--fault", "stall,instance=i1,thread=1@20s+10m", "--fault", "stall,instance=i1,thread=1@4s+1s")
+	if code != 1 {
+		t.Fatalf("exit code %d\n%s\n%s", code, stdout, stderr)
+	}
+	for _, want := range []string{
+		"\nrepeat        EOSTOP_LOAD_KEYS=7 eostop simulate --hours 0.01 --instances 1 --threads 1 --cut i1@2s+3s --cut i1@9s+1s " +
+			"--fault stall,instance=i1,thread=1@20s+10m --fault stall,instance=i1,thread=1@4s+1s --seed 7\n",
+		"# the shortest schedule that still fails, found in ",
+		"\n# EOSTOP_LOAD_KEYS=7 eostop simulate --instances 1 --threads 1 --seed 7 --schedule failed.yaml --duration ",
+		"\ncuts: []\nfaults:\n  - \"stall,instance=i1,thread=1@",
+	} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("%q is not in\n%s", want, stdout)
+		}
+	}
+	if !strings.Contains(stderr, "shrink: 1 cuts and faults") {
+		t.Errorf("the progress is\n%s", stderr)
 	}
 }
 
@@ -352,7 +426,7 @@ func TestDashboardInATerminal(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			cmd := process(t, light()...)
+			cmd := process(t, light("--metrics", "127.0.0.1:0")...)
 			terminal, err := pty.StartWithSize(cmd, &pty.Winsize{Cols: 100, Rows: 30})
 			if err != nil {
 				t.Fatal(err)

@@ -1,33 +1,46 @@
 package faults
 
 import (
-	"bytes"
 	"errors"
 	"net"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 )
 
 // past returns a deadline that interrupts a call of the lower connection.
 func past() time.Time { return time.Unix(1, 0) }
 
-// conn is a connection over a link. A call goes directly to the lower connection unless its direction is cut, has a
-// queue or a pump at work.
+// conn is a connection over a link. A call goes directly to the lower connection unless its direction is cut or
+// impaired, is looked at by rules, has a queue or a pump at work.
 //
 // Only one goroutine at a time reads from the lower connection, a Read (in.direct) or a pump (in.pumping); the
 // same holds for writes. Whoever finds either set waits. That keeps bytes in order across cuts and heals.
 type conn struct {
-	link  *Link
-	inner net.Conn
+	link   *Link
+	inner  net.Conn
+	number uint64 // of the connections of the link, in the order of their dials
+	addr   string // that was dialed
 
 	mu        sync.Mutex // never held while a call of the lower connection may block
 	in, out   half
+	tap       *tap        // looks at frames; nil on a link without rules
+	tapping   bool        // what arrives goes through the tap into the queue
+	hung      bool        // half-open: nothing passes any more
 	closed    bool        // by the application
 	dead      bool        // inner is closed, or about to be by who set this
 	err       error       // why it is dead, if not by the application's Close
 	orphan    *time.Timer // gives up the queue of a closed connection
 	abandoned bool        // the queue was given up, so the end is a reset
+}
+
+// slowIn reports whether what arrives takes the way over the queue.
+func (c *conn) slowIn() bool { return c.in.cut || c.hung || c.tapping || len(c.in.shape) > 0 }
+
+// slowOut reports whether what is sent takes the way over the queue.
+func (c *conn) slowOut() bool {
+	return c.out.cut || c.hung || len(c.out.shape) > 0 || (c.tap != nil && c.tap.active())
 }
 
 // Read implements net.Conn.
@@ -39,47 +52,65 @@ func (c *conn) Read(b []byte) (int, error) {
 		switch {
 		case c.closed || c.dead:
 			return 0, c.opError("read", c.end())
-		case !h.cut && h.size == 0 && h.err == nil && !h.direct && !h.pumping:
+		case h.size == 0 && h.err == nil && !h.direct && !h.pumping && !c.slowIn():
 			if n, ok, err := c.readDirect(b); ok {
 				return n, err
 			}
 		case h.expired():
 			return 0, c.opError("read", os.ErrDeadlineExceeded)
-		case !h.cut && h.size > 0:
-			n := copy(b, h.queue[0])
+		case h.cut || c.hung:
+			c.wait(h, h.deadline)
+		case h.size > 0:
+			n, at := h.next()
+			if n == 0 {
+				c.wait(h, sooner(at, h.deadline))
+				continue
+			}
+			n = copy(b, h.queue[0].b[:n])
 			c.link.lateIn.Add(uint64(h.pop(n)))
+			c.settle() // there is room again
 			return n, nil
-		case !h.cut && h.err != nil:
+		case h.err != nil && h.errDue.After(time.Now()):
+			c.wait(h, sooner(h.errDue, h.deadline))
+		case h.err != nil:
 			return 0, h.err
 		default:
-			c.wait(h)
+			c.wait(h, h.deadline)
 		}
 	}
 }
 
-// readDirect reads from the lower connection. It reports false if a cut withholds the result. The mutex is held,
-// but not during the read.
+// readDirect reads from the lower connection. It reports false if the result took the way over the queue, or if the
+// read was interrupted for the sake of the tap. The mutex is held, but not during the read.
 func (c *conn) readDirect(b []byte) (n int, ok bool, err error) {
 	h := &c.in
 	h.direct = true
 	c.mu.Unlock()
 	n, err = c.inner.Read(b)
 	c.mu.Lock()
-	h.direct = false
-	h.signal()
-	defer c.settle()
+	defer func() {
+		h.direct = false
+		h.signal()
+		c.settle()
+	}()
 	switch {
 	case c.dead || c.closed:
 		// The call was interrupted; what it read has no reader any more.
 		return 0, true, c.opError("read", c.end())
-	case !h.cut, n == 0 && isTimeout(err):
+	case n == 0 && isTimeout(err):
+		_ = c.inner.SetReadDeadline(h.deadline)
+		return 0, h.expired(), err
+	case !c.slowIn():
+		if c.tap != nil {
+			c.tap.passed(In, b[:n])
+		}
 		return n, true, err
 	}
 	if n > 0 {
-		h.push(bytes.Clone(b[:n]))
+		c.arrive(b[:n])
 	}
 	if err != nil && !isTimeout(err) {
-		h.err = err
+		h.fail(err)
 	}
 	return 0, false, nil
 }
@@ -96,7 +127,7 @@ func (c *conn) Write(b []byte) (n int, err error) {
 		case h.expired():
 			return 0, c.opError("write", os.ErrDeadlineExceeded)
 		default:
-			c.wait(h)
+			c.wait(h, h.deadline)
 		}
 	}
 	h.busy = true
@@ -110,7 +141,7 @@ func (c *conn) Write(b []byte) (n int, err error) {
 			return n, c.opError("write", c.end())
 		case h.err != nil:
 			return n, c.opError("write", h.err)
-		case !h.cut && !h.pumping: // and so the queue is empty, see settle
+		case !h.pumping && !c.slowOut(): // and so the queue is empty, see settle
 			m, err := c.writeDirect(b[n:min(len(b), n+flight)])
 			n += m
 			if err != nil {
@@ -120,10 +151,10 @@ func (c *conn) Write(b []byte) (n int, err error) {
 			return n, c.opError("write", os.ErrDeadlineExceeded)
 		case h.room() > 0 && n < len(b):
 			m := min(h.room(), len(b)-n)
-			h.push(bytes.Clone(b[n : n+m]))
+			c.accept(b[n : n+m])
 			n += m
 		case n < len(b):
-			c.wait(h)
+			c.wait(h, h.deadline)
 		}
 		if n == len(b) {
 			return n, nil
@@ -135,10 +166,16 @@ func (c *conn) Write(b []byte) (n int, err error) {
 func (c *conn) writeDirect(b []byte) (int, error) {
 	h := &c.out
 	h.direct = true
+	if c.tap != nil {
+		c.tap.passed(Out, b) // before the broker can answer it
+	}
 	c.mu.Unlock()
 	n, err := c.inner.Write(b)
 	c.mu.Lock()
 	h.direct = false
+	if n < len(b) && c.tap != nil {
+		c.tap.lost()
+	}
 	if err != nil && (c.dead || c.closed) {
 		err = c.opError("write", c.end())
 	}
@@ -158,7 +195,11 @@ func (c *conn) Close() error {
 	c.in.clear()
 	c.in.signal()
 	c.out.signal()
-	if !c.out.cut && !c.out.pumping {
+	switch {
+	case c.hung:
+		// The end of the stream vanishes like everything else. The broker keeps its end until the link heals.
+		c.link.abandoned.Add(uint64(c.out.clear()))
+	case !c.out.cut && !c.out.pumping:
 		c.dead = true
 		c.mu.Unlock()
 		c.link.forget(c)
@@ -172,7 +213,9 @@ func (c *conn) Close() error {
 	if c.in.direct {
 		_ = c.inner.SetReadDeadline(past())
 	}
-	c.orphan = time.AfterFunc(orphanTimeout, c.abandon)
+	if !c.hung {
+		c.orphan = time.AfterFunc(orphanTimeout+max(0, time.Until(c.out.last)), c.abandon)
+	}
 	c.settle()
 	c.mu.Unlock()
 	return nil
@@ -188,6 +231,7 @@ func (c *conn) abandon() {
 	}
 	c.link.abandoned.Add(uint64(c.out.clear()))
 	c.abandoned = true
+	c.out.signal()
 	if c.out.pumping {
 		// It hangs because the broker does not take what is delivered to it.
 		_ = c.inner.SetWriteDeadline(past())
@@ -216,12 +260,23 @@ func (c *conn) kill(err error) bool {
 	return true
 }
 
-// setCut is called by the link for each change of the cut.
-func (c *conn) setCut(cut cuts) {
+// set is called by the link for each change of what it does to the connection.
+func (c *conn) set(s state) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.in.setCut(cut.in)
-	c.out.setCut(cut.out)
+	c.in.set(s.cut.in, s.in)
+	c.out.set(s.cut.out, s.out)
+	c.settle()
+}
+
+// hang makes the connection half-open. Only a reset ends that.
+func (c *conn) hang() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.hung = true
+	c.in.clear()
+	c.in.signal()
+	c.out.signal()
 	c.settle()
 }
 
@@ -233,19 +288,19 @@ func (c *conn) end() error {
 	return c.err
 }
 
-// wait waits for a change of h, or its deadline. The mutex is held, but not while waiting.
-func (c *conn) wait(h *half) {
+// wait waits for a change of h, or a time unless it is zero. The mutex is held, but not while waiting.
+func (c *conn) wait(h *half, until time.Time) {
 	if h.wake == nil {
 		h.wake = make(chan struct{})
 	}
-	wake, deadline := h.wake, h.deadline
+	wake := h.wake
 	c.mu.Unlock()
 	defer c.mu.Lock()
-	if deadline.IsZero() {
+	if until.IsZero() {
 		<-wake
 		return
 	}
-	timer := time.NewTimer(time.Until(deadline))
+	timer := time.NewTimer(time.Until(until))
 	defer timer.Stop()
 	select {
 	case <-wake:
@@ -299,6 +354,9 @@ func (c *conn) RemoteAddr() net.Addr { return c.inner.RemoteAddr() }
 func (c *conn) opError(op string, err error) error {
 	if op := (*net.OpError)(nil); errors.As(err, &op) {
 		return err
+	}
+	if errno := syscall.Errno(0); errors.As(err, &errno) {
+		err = os.NewSyscallError(op, errno) // without it clients take the error for one of their own
 	}
 	return &net.OpError{Op: op, Net: "tcp", Source: c.inner.LocalAddr(), Addr: c.inner.RemoteAddr(), Err: err}
 }

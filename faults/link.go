@@ -1,8 +1,10 @@
 package faults
 
 import (
+	"cmp"
 	"context"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -12,18 +14,24 @@ import (
 // Dialer opens a connection. It is the type of kgo.Dialer's argument.
 type Dialer func(ctx context.Context, network, addr string) (net.Conn, error)
 
-// Link is the network path of one instance. All methods are safe from any goroutine.
+// Link is the network path of one instance. All methods are safe from any goroutine. Where a method takes a node it
+// means the connections to one broker: its address as it is dialed, HOST:PORT, or the name that the function given to
+// NameNodes has for it.
 type Link struct {
 	name  string
 	pumps sync.WaitGroup // goroutines of connections
 
 	// mu is taken before a connection's mutex, never while one is held.
-	mu      sync.Mutex
-	cut     cuts
-	since   time.Time     // of the cut
-	changed chan struct{} // closed and replaced by each cut, heal and close; dials wait for it
-	closed  bool
-	conns   map[*conn]struct{} // those whose lower connection is open
+	mu       sync.Mutex
+	cut      cuts
+	since    time.Time     // of the cut
+	changed  chan struct{} // closed and replaced by each cut, heal and close; dials wait for it
+	closed   bool
+	conns    map[*conn]struct{} // those whose lower connection is open
+	number   uint64             // of connections so far
+	impaired []*impaired        // in the order in which they began
+	rules    *Rules
+	nodeOf   atomic.Pointer[func(addr string) string]
 
 	dials, dialFailures, resets, lateIn, lateOut, abandoned atomic.Uint64
 }
@@ -73,7 +81,7 @@ func (l *Link) dial(ctx context.Context, dial Dialer, network, addr string) (net
 	fail := func(err error) error {
 		return &net.OpError{Op: "dial", Net: network, Addr: address{network, addr}, Err: err}
 	}
-	if err := l.passable(ctx); err != nil {
+	if err := l.passable(ctx, addr); err != nil {
 		return nil, fail(err)
 	}
 	inner, err := dial(ctx, network, addr)
@@ -82,44 +90,65 @@ func (l *Link) dial(ctx context.Context, dial Dialer, network, addr string) (net
 	}
 	for {
 		// A cut that came meanwhile holds up the last packet of the handshake.
-		if c := l.admit(inner); c != nil {
+		if c := l.admit(inner, addr); c != nil {
 			return c, nil
 		}
-		if err := l.passable(ctx); err != nil {
+		if err := l.passable(ctx, addr); err != nil {
 			closeHard(inner)
 			return nil, fail(err)
 		}
 	}
 }
 
-// passable waits until nothing is cut.
-func (l *Link) passable(ctx context.Context) error {
+// passable waits until nothing is cut, and then as long as the handshake is under way.
+func (l *Link) passable(ctx context.Context, addr string) error {
+	var handshake *time.Timer
+	var arrived <-chan time.Time
 	for {
 		l.mu.Lock()
-		cut, closed, changed := l.cut.any(), l.closed, l.changed
+		state, closed, changed := l.state(addr), l.closed, l.changed
 		l.mu.Unlock()
 		if closed {
 			return net.ErrClosed
 		}
-		if !cut {
-			return nil
+		if !state.cut.any() && handshake == nil {
+			lag := state.out.lag() + state.in.lag()
+			if lag == 0 {
+				return nil
+			}
+			handshake = time.NewTimer(lag)
+			defer handshake.Stop()
+			arrived = handshake.C
 		}
 		select {
 		case <-changed:
+		case <-arrived:
+			if !state.cut.any() {
+				return nil
+			}
+			arrived = nil // lost in the cut, and repeated after the heal
+			handshake = nil
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
 }
 
-// admit returns nil if the link is cut or closed.
-func (l *Link) admit(inner net.Conn) *conn {
+// admit returns nil if the way to the address is cut, or the link is closed.
+func (l *Link) admit(inner net.Conn, addr string) *conn {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.cut.any() || l.closed {
+	state := l.state(addr)
+	if state.cut.any() || l.closed {
 		return nil
 	}
-	c := &conn{link: l, inner: inner}
+	l.number++
+	c := &conn{link: l, inner: inner, number: l.number, addr: addr}
+	c.in.set(false, state.in)
+	c.out.set(false, state.out)
+	if l.rules != nil {
+		c.tap = newTap(l.rules, l, addr)
+	}
 	l.conns[c] = struct{}{}
 	return c
 }
@@ -141,7 +170,7 @@ func (l *Link) Cut(d Direction) {
 	l.set(l.cut.and(d))
 }
 
-// Heal ends the cut of both directions. What the cut held up is delivered.
+// Heal ends the cut of both directions. What the cut held up is delivered. Impairments have ends of their own.
 func (l *Link) Heal() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -155,9 +184,14 @@ func (l *Link) set(cut cuts) {
 		return
 	}
 	l.cut = cut
+	l.apply()
+}
+
+// apply tells dials and connections of what has changed. The mutex is held.
+func (l *Link) apply() {
 	l.broadcast()
 	for c := range l.conns {
-		c.setCut(cut)
+		c.set(l.state(c.addr))
 	}
 }
 
@@ -168,34 +202,52 @@ func (l *Link) broadcast() {
 
 // Reset ends every connection at both ends: calls on it fail with ECONNRESET, and nothing buffered is
 // delivered. Dials and the cut are not touched.
-func (l *Link) Reset() {
-	for _, c := range l.open() {
+func (l *Link) Reset() { l.ResetNode("") }
+
+// ResetNode is Reset for the connections to one node; empty is all.
+func (l *Link) ResetNode(node string) { l.reset(l.to(node)) }
+
+func (l *Link) reset(conns []*conn) {
+	for _, c := range conns {
 		if c.kill(syscall.ECONNRESET) {
 			l.resets.Add(1)
 		}
 	}
 }
 
-// Close resets every connection, fails the dials that hang in a cut, and waits for the link's goroutines to
-// end. Later dials fail. The resets are not counted as such. Close may be called more than once.
+// Close resets every connection, fails the dials that hang in a cut, ends the impairments, and waits for the link's
+// goroutines to end. Later dials fail. The resets are not counted as such. Close may be called more than once, but
+// not from a function that is told of the hits of rules.
 func (l *Link) Close() {
 	l.mu.Lock()
 	l.closed = true
+	for _, i := range l.impaired {
+		i.finish()
+	}
+	l.impaired = nil
 	l.broadcast()
 	l.mu.Unlock()
-	for _, c := range l.open() {
+	for _, c := range l.to("") {
 		c.kill(syscall.ECONNRESET)
 	}
 	l.pumps.Wait()
 }
 
-func (l *Link) open() []*conn {
+// to returns the connections to a node, or all if it is empty, in the order of their dials.
+func (l *Link) to(node string) []*conn {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return l.toLocked(node)
+}
+
+func (l *Link) toLocked(node string) []*conn {
 	conns := make([]*conn, 0, len(l.conns))
 	for c := range l.conns {
-		conns = append(conns, c)
+		if l.matches(node, c.addr) {
+			conns = append(conns, c)
+		}
 	}
+	slices.SortFunc(conns, func(a, b *conn) int { return cmp.Compare(a.number, b.number) })
 	return conns
 }
 

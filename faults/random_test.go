@@ -13,7 +13,7 @@ import (
 	"eostop/faults"
 )
 
-// TestRandom sends numbered bytes both ways over several connections while the link is cut, healed and, in
+// TestRandom sends numbered bytes both ways over several connections while the link is cut, impaired, healed and, in
 // every third run, reset at random. Whatever was accepted by a Write must arrive in order, and completely
 // unless a reset came.
 func TestRandom(t *testing.T) {
@@ -72,8 +72,21 @@ func randomRun(t *testing.T, rnd *rand.Rand, resets bool) {
 			out.send(rand.New(rand.NewPCG(seed, 2)))
 		})
 	}
+	var ends []func()
 	for range 60 {
 		time.Sleep(time.Duration(rnd.Int64N(int64(3 * time.Second))))
+		if rnd.IntN(3) == 0 {
+			if len(ends) > 0 && rnd.IntN(2) == 0 {
+				ends[0]()
+				ends = ends[1:]
+			} else {
+				end, err := link.Impair(randomImpairment(rnd))
+				if err != nil {
+					t.Fatal(err)
+				}
+				ends = append(ends, end)
+			}
+		}
 		switch n := rnd.IntN(10); {
 		case n < 5:
 			link.Cut(faults.Direction(rnd.IntN(3)))
@@ -84,8 +97,11 @@ func randomRun(t *testing.T, rnd *rand.Rand, resets bool) {
 		}
 	}
 	link.Heal()
+	for _, end := range ends {
+		end()
+	}
 	senders.Wait()
-	time.Sleep(time.Second)
+	time.Sleep(time.Minute)
 	synctest.Wait()
 	for _, f := range flows {
 		if f.name == "out" {

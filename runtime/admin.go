@@ -182,10 +182,11 @@ func (a *admin) deleteRecords(ctx context.Context, below map[topicPartition]int6
 	return responses.Error()
 }
 
-// createTopics creates topics; those that exist already are left as they are.
-func (a *admin) createTopics(ctx context.Context, partitions map[string]int32, replicationFactor int16, configs map[string]map[string]string) error {
+// createTopics creates topics; those that exist already are left as they are. It returns those that did not exist.
+func (a *admin) createTopics(ctx context.Context, partitions map[string]int32, replicationFactor int16, configs map[string]map[string]string) (map[string]bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, a.timeout)
 	defer cancel()
+	created := map[string]bool{}
 	for _, topic := range slices.Sorted(maps.Keys(partitions)) {
 		set := map[string]*string{}
 		for k, v := range configs[topic] {
@@ -193,10 +194,11 @@ func (a *admin) createTopics(ctx context.Context, partitions map[string]int32, r
 		}
 		_, err := a.adm.CreateTopic(ctx, partitions[topic], replicationFactor, set, topic)
 		if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
-			return fmt.Errorf("create topic %s: %w", topic, err)
+			return nil, fmt.Errorf("create topic %s: %w", topic, err)
 		}
+		created[topic] = err == nil
 	}
-	return nil
+	return created, nil
 }
 
 // partitionCounts returns the partition counts of those of the topics that exist.

@@ -122,8 +122,12 @@ func lagsAmong(offsets map[string]memberOffsets) map[string]map[TaskID]int64 {
 	return lags
 }
 
-// endsLimit is how long the leader may take to list the ends of the changelogs; the members wait for it.
-const endsLimit = 3 * time.Second
+// endsLimit is how long the leader may take to list the ends of the changelogs; the members wait for it. endsRetry is the pause after
+// an error that passes, as for topics that are so new that the metadata does not know them yet.
+const (
+	endsLimit = 3 * time.Second
+	endsRetry = 100 * time.Millisecond
+)
 
 // changelogEnds lists the ends of the changelogs of stateful tasks. Topics that this rebalance has created are empty, and need
 // not be known to all brokers yet.
@@ -136,9 +140,7 @@ func (p *program) changelogEnds(ctx context.Context, adm *admin, tasks []assigno
 			}
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, endsLimit)
-	defer cancel()
-	bounds, err := adm.logBounds(ctx, partitions)
+	bounds, err := boundsOf(ctx, adm, partitions)
 	if err != nil {
 		return nil, fmt.Errorf("list ends of changelogs: %w", err)
 	}
@@ -155,4 +157,23 @@ func (p *program) changelogEnds(ctx context.Context, adm *admin, tasks []assigno
 		ends[t.id] = sum
 	}
 	return ends, nil
+}
+
+// boundsOf lists the bounds of logs, once more after errors that pass, until endsLimit is over.
+func boundsOf(ctx context.Context, adm *admin, partitions []topicPartition) (map[topicPartition]logBounds, error) {
+	ctx, cancel := context.WithTimeout(ctx, endsLimit)
+	defer cancel()
+	for {
+		bounds, err := adm.logBounds(ctx, partitions)
+		if class, _ := Classify(err); err == nil || class != Retriable {
+			return bounds, err
+		}
+		pause := time.NewTimer(endsRetry)
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			pause.Stop()
+			return nil, err
+		}
+	}
 }

@@ -119,6 +119,26 @@ func TestMemberBalancerClaims(t *testing.T) {
 	}
 }
 
+// TestMemberBalancerClaimsOfStandbys: standbys claim as active tasks do, and a promise of the newest assignment is as good as a claim.
+func TestMemberBalancerClaimsOfStandbys(t *testing.T) {
+	one, two, three := []TaskID{{0, 1}}, []TaskID{{0, 2}}, []TaskID{{0, 3}}
+	b := testBalancer(t)
+	got, _, err := b.MemberBalancer([]kmsg.JoinGroupResponseMember{
+		joined("a", 7, subscription{Version: 2, Standby: one, Promised: two, PromisedStandby: three}),
+		joined("b", 6, subscription{Version: 2, Tasks: one, Standby: two, Promised: three, PromisedStandby: three}),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []assignee{
+		{member: "a", standbys: slices.Concat(one, three), promised: two, claimedStandbys: one},
+		{member: "b", claimed: one, claimedStandbys: two}, // of an older generation than a's standby
+	}
+	if members := got.(*balance).members; !reflect.DeepEqual(members, want) {
+		t.Errorf("got %+v, want %+v", members, want)
+	}
+}
+
 // TestOutdatedClaimIsWithheld: a member whose answer to a join was lost claims with the generation before, though it was never
 // expelled and goes on processing. It commits when it is told to give the task up; nobody may have the task before.
 func TestOutdatedClaimIsWithheld(t *testing.T) {

@@ -63,7 +63,7 @@ func (i *Instance) fetchOptions(t *StreamThread, role string) []kgo.Opt {
 	return append(opts,
 		kgo.KeepControlRecords(),
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
-		kgo.FetchMaxWait(500*time.Millisecond),
+		kgo.FetchMaxWait(i.cfg.FetchMaxWait),
 		kgo.FetchMaxBytes(8<<20), // bounds what a thread holds in memory
 	)
 }

@@ -51,6 +51,7 @@ func (t *StreamThread) commitSlot(ctx context.Context, slot *producerSlot) error
 	}
 	ctx, cancel := context.WithTimeout(ctx, t.instance.cfg.TransactionTimeout)
 	defer cancel()
+	begin := time.Now()
 	slot.phase("COMMITTING")
 	t.publish() // so that a commit that hangs can be seen to hang
 
@@ -74,6 +75,7 @@ func (t *StreamThread) commitSlot(ctx context.Context, slot *producerSlot) error
 	}
 
 	now := time.Now()
+	t.metrics.Committed(now.Sub(begin))
 	t.noteCommit(now, slot, tasks)
 	for _, task := range t.slotTasks(slot) {
 		if !task.is(TaskRunning) {
@@ -115,6 +117,9 @@ func (t *StreamThread) noteCommit(now time.Time, slot *producerSlot, tasks []*st
 	t.migrationsInRow = 0
 	t.lastCommit, t.lastCommitted = now, now
 	t.counters.committed.Add(1)
+	if t.instance.cfg.Guarantee.Transactional() {
+		t.metrics.TransactionCommitted()
+	}
 	for _, task := range tasks {
 		t.counters.processedInputs.Add(uint64(task.uncommittedIn))
 	}

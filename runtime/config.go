@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"eostop/runtime/journal"
+	"eostop/runtime/metrics"
 	"eostop/runtime/state"
 	"eostop/runtime/topology"
 
@@ -33,6 +34,7 @@ type Config struct {
 	CommitInterval    time.Duration // between two commits of a thread
 	PollInterval      time.Duration // the longest that a thread waits for records (Kafka's poll.ms)
 	MaxPollRecords    int           // records taken at once
+	FetchMaxWait      time.Duration // how long the broker keeps a fetch that has nothing to bring (fetch.max.wait.ms)
 	SessionTimeout    time.Duration // after which the group expels a silent member
 	HeartbeatInterval time.Duration
 	RebalanceTimeout  time.Duration // how long the group waits for a member to rejoin
@@ -109,6 +111,7 @@ func DefaultConfig() Config {
 		CommitInterval:           100 * time.Millisecond,
 		PollInterval:             100 * time.Millisecond,
 		MaxPollRecords:           1000,
+		FetchMaxWait:             500 * time.Millisecond,
 		SessionTimeout:           10 * time.Second,
 		HeartbeatInterval:        time.Second,
 		RebalanceTimeout:         15 * time.Second,
@@ -146,6 +149,7 @@ func (c *Config) Validate() error {
 	check(c.StateCleanupDelay >= 0, "StateCleanupDelay: %v, must not be negative", c.StateCleanupDelay)
 	check(c.BufferedRecords > 0, "BufferedRecords: %d, must be at least 1", c.BufferedRecords)
 	check(c.CommitInterval > 0, "CommitInterval: %v, must be positive", c.CommitInterval)
+	check(c.FetchMaxWait > 0, "FetchMaxWait: %v, must be positive", c.FetchMaxWait)
 	check(c.PollInterval > 0, "PollInterval: %v, must be positive", c.PollInterval)
 	check(c.MaxPollRecords > 0, "MaxPollRecords: %d, must be at least 1", c.MaxPollRecords)
 	check(c.HeartbeatInterval > 0 && c.HeartbeatInterval < c.SessionTimeout,
@@ -191,4 +195,6 @@ type Env struct {
 	// OnLoop, when set, is called by each stream thread's own goroutine once in each round of its loop, before it polls. It
 	// may block or panic: it is where stalls and crashes are injected.
 	OnLoop func(thread string)
+	// Metrics receives what the instance measures. It is the instance's own; nil measures nothing.
+	Metrics *metrics.Registry
 }

@@ -9,7 +9,9 @@ import (
 	"net"
 	"os"
 	"slices"
+	"syscall"
 
+	"eostop/runtime/metrics"
 	"eostop/runtime/state"
 	"eostop/runtime/topology"
 
@@ -135,6 +137,26 @@ var causes = []cause{
 	{context.Canceled, Retriable, "cancelled"},
 }
 
+// expectedCauses are the causes that metrics count from the start, so that the first of a kind is an increase.
+func expectedCauses() metrics.Causes {
+	var all metrics.Causes
+	for i := range causes {
+		switch c := &causes[i]; c.class {
+		case Migrated:
+			all.Migrations = append(all.Migrations, c.name)
+			if isFence(c.err) {
+				all.Fences = append(all.Fences, c.name)
+			}
+		case Corrupted:
+			all.Corruptions = append(all.Corruptions, c.name)
+		case Fatal:
+			all.Deaths = append(all.Deaths, c.name)
+		default:
+		}
+	}
+	return all
+}
+
 // Classify decides what an error means by its root cause. It is the only place that does so (design: one classifier).
 func Classify(err error) (ErrorClass, string) {
 	if err == nil {
@@ -193,7 +215,6 @@ func classifyCause(err error) (class ErrorClass, name string, known bool) {
 	}
 	var (
 		network net.Error
-		disk    *fs.PathError
 		kafka   *kerr.Error
 		session *kgo.ErrGroupSession
 	)
@@ -208,14 +229,24 @@ func classifyCause(err error) (class ErrorClass, name string, known bool) {
 		return Fatal, kafka.Message, false
 	case errors.As(err, &session):
 		return Retriable, "group session", true
-	case errors.As(err, &disk):
-		// Before the network: the error numbers of the system have the methods of net.Error.
+	case isDisk(err):
 		return Fatal, "disk", true
 	case errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.ErrClosedPipe):
 		return Retriable, "network", true
 	default:
 		return Fatal, "unexpected", false
 	}
+}
+
+// isDisk tells the disk's errors from the network's. The error numbers of the system have the methods of net.Error, but those of
+// a connection come in a net.OpError, while those of the disk come in different wrappers or in none.
+func isDisk(err error) bool {
+	if _, ok := errors.AsType[*net.OpError](err); ok {
+		return false
+	}
+	_, path := errors.AsType[*fs.PathError](err)
+	_, number := errors.AsType[syscall.Errno](err)
+	return path || number
 }
 
 // retryError marks an error of a step that has no effect when it fails: the step is tried again a little later, unless the

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"eostop/runtime/journal"
+	"eostop/runtime/metrics"
 	"eostop/runtime/state"
 	"eostop/runtime/topology"
 
@@ -29,6 +30,7 @@ type Instance struct {
 	cache     *state.Cache
 	ownCache  bool
 	admin     *admin
+	metrics   *metrics.Client
 	offsets   offsetBook
 	state     *stateMachine[InstanceState]
 
@@ -75,12 +77,14 @@ func New(cfg Config, top *topology.Topology, env Env) (*Instance, error) {
 	if env.Logger == nil {
 		env.Logger = slog.New(slog.DiscardHandler)
 	}
-	inst := &Instance{cfg: cfg, env: env, log: env.Logger.With("instance", cfg.ClientID), program: newProgram(top, cfg.ApplicationID), closed: make(chan struct{})}
+	env.Metrics.Expect(expectedCauses())
+	inst := &Instance{cfg: cfg, env: env, metrics: env.Metrics.Client(), log: env.Logger.With("instance", cfg.ClientID), program: newProgram(top, cfg.ApplicationID), closed: make(chan struct{})}
 	inst.state = newStateMachine("Stream-client "+cfg.ClientID, InstanceCreated, instanceTransitions, func(from, to InstanceState) {
 		inst.emit(journal.Event{
 			Kind: journal.KindClientState, Level: journal.Info, Instance: cfg.ClientID, From: string(from), To: string(to),
 			Text: fmt.Sprintf("stream-client [%s] State transition from %s to %s", cfg.ClientID, from, to),
 		})
+		inst.metrics.SetState(string(to))
 	})
 	directory, err := state.OpenDirectory(state.DirectoryConfig{
 		Path: cfg.StateDir, ClusterID: env.ClusterID, FS: env.FS, Recording: cfg.RecordingLevel,

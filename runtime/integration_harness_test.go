@@ -288,13 +288,15 @@ func (m *member) prepareRestart(change func(*runtime.Config)) {
 	m.assemble()
 }
 
-// await waits until something holds.
+// await waits until something holds. It looks less and less often: to look at the broker costs more than virtual time.
 func (c *cluster) await(atMost time.Duration, what string, holds func() bool) {
 	c.Helper()
-	for began := time.Now(); !holds(); time.Sleep(20 * time.Millisecond) {
+	pause := 10 * time.Millisecond
+	for began := time.Now(); !holds(); pause = min(pause*3/2, 250*time.Millisecond) {
 		if time.Since(began) > atMost {
 			c.Fatalf("not within %v: %s", atMost, what)
 		}
+		time.Sleep(pause)
 	}
 }
 
@@ -383,3 +385,6 @@ func (c *cluster) events(kind journal.Kind) []journal.Event {
 	}
 	return found
 }
+
+// vfsEmpty returns an empty disk that can crash.
+func vfsEmpty() *vfs.MemFS { return vfs.NewCrashableMem() }

@@ -27,6 +27,8 @@ const (
 	lie
 	// lose lets the broker act on the request and loses the answer, and with it all that the connection would still deliver.
 	lose
+	// swallow lets the broker never see the request, and the client never an answer: the connection is dead from then on.
+	swallow
 	// watch only counts.
 	watch
 	// edit lets a changed request pass.
@@ -122,7 +124,8 @@ type reply struct {
 // wireConn is a client's connection. A client writes from one goroutine and reads from another, and reads only what it has asked for.
 type wireConn struct {
 	net.Conn
-	wire *wire
+	wire   *wire
+	silent atomic.Bool // nothing is sent any more
 
 	sent []byte // of a request that is not complete; the writer's
 
@@ -159,13 +162,16 @@ func (c *wireConn) request(frame []byte) error {
 	case d.do == edit:
 		d.edit(req)
 		frame = kmsg.NewRequestFormatter(kmsg.FormatterClientID(req.clientID)).AppendRequest(nil, req.Request, correlation)
+	case d.do == swallow:
+		c.silent.Store(true)
+		r.act = d
 	default:
 		r.act = d
 	}
 	c.mu.Lock()
 	c.owed = append(c.owed, r)
 	c.mu.Unlock()
-	if r.made != nil {
+	if r.made != nil || c.silent.Load() {
 		return nil
 	}
 	_, err := c.Conn.Write(frame)

@@ -204,7 +204,7 @@ func (p *program) ensureTopics(ctx context.Context, adm *admin, cfg *Config, ext
 	if err != nil {
 		return ensuredTopics{}, err
 	}
-	ensured := ensuredTopics{partitions: counts, created: map[string]bool{}}
+	ensured := ensuredTopics{partitions: counts}
 	needed, configs := map[string]int32{}, map[string]map[string]string{}
 	for logical := range p.repartitions {
 		topic := p.topic(logical)
@@ -237,7 +237,7 @@ func (p *program) ensureTopics(ctx context.Context, adm *admin, cfg *Config, ext
 	for _, topic := range topics {
 		switch have, ok := existing[topic]; {
 		case !ok:
-			missing[topic], ensured.created[topic] = needed[topic], true
+			missing[topic] = needed[topic]
 		case have != needed[topic]:
 			wrong = append(wrong, fmt.Sprintf("internal topic %s has %d partitions, needs %d; delete it or reset the application", topic, have, needed[topic]))
 		}
@@ -245,5 +245,7 @@ func (p *program) ensureTopics(ctx context.Context, adm *admin, cfg *Config, ext
 	if len(wrong) > 0 {
 		return ensuredTopics{}, &topicError{strings.Join(wrong, "; ")}
 	}
-	return ensured, adm.createTopics(ctx, missing, cfg.ReplicationFactor, configs)
+	// What seemed to be missing may be there all the same: metadata is seldom fresh.
+	ensured.created, err = adm.createTopics(ctx, missing, cfg.ReplicationFactor, configs)
+	return ensured, err
 }

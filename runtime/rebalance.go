@@ -180,7 +180,9 @@ func (t *StreamThread) revoke(ctx context.Context, tasks []*streamTask, standbys
 			return err
 		}
 	}
-	t.log().Info(fmt.Sprintf("partition revocation took %d ms.", time.Since(start).Milliseconds()))
+	took := time.Since(start)
+	t.metrics.TasksRevoked(took)
+	t.log().Info(fmt.Sprintf("partition revocation took %d ms.", took.Milliseconds()))
 	return nil
 }
 
@@ -227,6 +229,7 @@ func (t *StreamThread) onLost(cause, detail string) error {
 	})
 	err := t.setState(ThreadPartitionsRevoked)
 	t.counters.migrated.Add(1)
+	t.metrics.Migrated(cause)
 	for _, slot := range t.slots() {
 		slot.discard(nil, cause)
 	}
@@ -234,7 +237,9 @@ func (t *StreamThread) onLost(cause, detail string) error {
 	t.wanted, t.wantedStandbys = nil, nil
 	t.member.claim(nil, nil)
 	t.publish()
-	t.log().Info(fmt.Sprintf("partitions lost took %d ms.", time.Since(start).Milliseconds()))
+	took := time.Since(start)
+	t.metrics.TasksLost(took)
+	t.log().Info(fmt.Sprintf("partitions lost took %d ms.", took.Milliseconds()))
 	return err
 }
 

@@ -48,8 +48,10 @@ func (t *StreamThread) abandon(err error, class ErrorClass, cause string) error 
 	if class == Corrupted {
 		kind = journal.KindCorrupted
 		t.counters.corrupted.Add(1)
+		t.metrics.Corrupted(cause)
 	} else {
 		t.counters.migrated.Add(1)
+		t.metrics.Migrated(cause)
 	}
 	e := journal.Event{
 		Kind: kind, Level: journal.Warn, Cause: cause, Error: err.Error(),

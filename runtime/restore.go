@@ -109,6 +109,7 @@ func (t *StreamThread) restoreFrom(s *taskStore, log logBounds) (int64, error) {
 		why = broken.Error()
 	}
 	t.counters.rebuilt.Add(1)
+	t.metrics.StoreRebuilt()
 	t.emit(journal.Event{
 		Kind: journal.KindStore, Level: journal.Warn, Task: s.manager.id.String(), Store: s.spec.Name, To: "REBUILT", Cause: why,
 		Text: fmt.Sprintf("store %s of task %s starts over: %s", s.spec.Name, s.manager.id, why),
@@ -154,6 +155,7 @@ func (u *stateUpdater) apply(task *updating, s *taskStore, records []*kgo.Record
 		return nil
 	}
 	u.thread.counters.restored.Add(uint64(seen))
+	u.thread.metrics.Restored(int(seen))
 	if next >= r.end.Load() {
 		u.endRestore(s, r)
 	}
@@ -191,9 +193,12 @@ func (u *stateUpdater) complete(ctx context.Context) {
 	for _, task := range ready {
 		switch {
 		case err != nil:
-			err := &retryError{"read committed offsets", err}
-			if timeout := t.tryAgain(&task.wait, err); timeout != nil {
-				u.finish(task, updated{manager: task.manager, err: timeout})
+			failed := error(&retryError{"read committed offsets", err})
+			if class, _ := Classify(failed); class != Fatal {
+				failed = t.tryAgain(&task.wait, failed)
+			}
+			if failed != nil {
+				u.finish(task, updated{manager: task.manager, err: failed})
 			}
 		case unstable(task.inputs, offsets):
 			u.block(task, now)

@@ -118,14 +118,17 @@ func (s *producerSlot) discard(err error, cause string) {
 	unknown, fenced, aborted := errors.Is(err, ErrUnknownOutcome), isFence(err), s.transactionOpen()
 	if aborted {
 		c.aborted.Add(1)
+		s.thread.metrics.TransactionAborted()
 		s.status.Aborts++
 	}
 	if fenced {
 		c.fenced.Add(1)
+		s.thread.metrics.Fenced(cause)
 		s.status.Fences++
 	}
 	if unknown {
 		c.unknown.Add(1)
+		s.thread.metrics.TransactionUnknown()
 	}
 	s.leftOpen = s.leftOpen || aborted
 	s.cause = cause

@@ -135,6 +135,9 @@ func (m *stateManager) wipe(why string) error {
 		return fmt.Errorf("task %s: %w", m.id, err)
 	}
 	t.counters.wiped.Add(uint64(n))
+	for range n {
+		t.metrics.StoreWiped()
+	}
 	t.emit(journal.Event{
 		Kind: journal.KindStore, Level: journal.Warn, Task: m.id.String(), To: "WIPED", Cause: why, Count: int64(n),
 		Text: fmt.Sprintf("stream-thread [%s] task [%s] %s", t.name, m.id, why),

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"eostop/runtime/journal"
+	"eostop/runtime/metrics"
 	"eostop/runtime/state"
 	"eostop/runtime/topology"
 
@@ -74,6 +75,7 @@ type streamTask struct {
 	manager *stateManager
 	slot    *producerSlot // what it writes through
 	caches  []*state.RecordCache
+	metrics *metrics.Task
 
 	streamTime      int64
 	commitNeeded    bool
@@ -94,6 +96,8 @@ func newTask(thread *StreamThread, id TaskID, manager *stateManager, partitions 
 	t := &streamTask{id: id, thread: thread, manager: manager, streamTime: -1}
 	t.state = newTaskState(thread, id)
 	t.slot = thread.newTaskSlot(t)
+	t.metrics = thread.metrics.Task(id.String())
+	thread.metrics.TaskCreated()
 	manager.attach(t)
 	sub := thread.instance.program.sub(id.Subtopology)
 	for _, logical := range sub.Sources {
@@ -386,6 +390,7 @@ func (t *streamTask) committed(at time.Time) error {
 func (t *streamTask) countDropped() {
 	total := t.graph.Dropped().Total()
 	t.thread.counters.dropped.Add(total - t.dropped)
+	t.metrics.Dropped.Mark(int(total - t.dropped))
 	t.dropped = total
 }
 
@@ -438,6 +443,8 @@ func (t *streamTask) close(clean bool) error {
 		t.slot.close()
 	}
 	t.manager.close(clean)
+	t.metrics.Close()
+	t.thread.metrics.TaskClosed()
 	if err == nil {
 		err = t.to(TaskClosed)
 	}
@@ -462,6 +469,8 @@ func (t *streamTask) release() (*stateManager, error) {
 		t.slot.close()
 	}
 	t.manager.attach(nil)
+	t.metrics.Close()
+	t.thread.metrics.TaskClosed()
 	return t.manager, t.to(TaskClosed)
 }
 

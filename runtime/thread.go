@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"eostop/runtime/journal"
+	"eostop/runtime/metrics"
 	"eostop/runtime/state"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -32,6 +33,7 @@ type StreamThread struct {
 	state    *stateMachine[ThreadState]
 	monitor  connectionMonitor
 	counters counters
+	metrics  *metrics.Thread
 
 	ctx  context.Context // ends when the thread must stop at once
 	done chan struct{}   // closed when the thread is DEAD
@@ -80,6 +82,7 @@ func newThread(ctx context.Context, inst *Instance, index int) *StreamThread {
 	if inst.cfg.Guarantee != ExactlyOnce {
 		t.slot = newSlot(t, inst.transactionalID(index))
 	}
+	t.metrics = inst.env.Metrics.Thread(t.name)
 	t.state = newStateMachine("stream-thread ["+t.name+"]", ThreadCreated, threadTransitions, t.stateChanged)
 	t.publish()
 	return t
@@ -98,6 +101,7 @@ func (t *StreamThread) stateChanged(from, to ThreadState) {
 		Kind: journal.KindThreadState, Level: journal.Info, From: string(from), To: string(to),
 		Text: fmt.Sprintf("stream-thread [%s] State transition from %s to %s", t.name, from, to),
 	})
+	t.metrics.SetState(string(to))
 	t.instance.threadChanged(to)
 }
 
@@ -115,6 +119,7 @@ func (t *StreamThread) in(s ThreadState) bool {
 // run is the thread's life. It returns the error the thread died of, nil after a clean shutdown.
 func (t *StreamThread) run() error {
 	defer close(t.done)
+	defer t.metrics.Close()
 	t.began = time.Now()
 	err := t.guard(func() error {
 		if err := t.start(); err != nil {
@@ -207,7 +212,9 @@ func (t *StreamThread) poll(ctx context.Context) error {
 		<-ctx.Done() // what is fetched now could only pile up
 		return nil
 	}
+	begin := time.Now()
 	fetches := t.consumer.PollRecords(ctx, t.instance.cfg.MaxPollRecords)
+	t.metrics.Polled(fetches.NumRecords(), time.Since(begin))
 	var errs []error
 	fetches.EachError(func(topic string, partition int32, err error) {
 		errs = append(errs, t.fetchFailed(topicPartition{topic, partition}, err))
@@ -313,9 +320,14 @@ func (t *StreamThread) process(ctx context.Context) error {
 }
 
 func (t *StreamThread) processTask(task *streamTask, batch int) (int, error) {
-	before := task.processed
+	before, begin := task.processed, time.Now()
 	n, err := task.process(batch)
-	t.counters.processed.Add(uint64(task.processed - before))
+	if done := int(task.processed - before); done > 0 {
+		took := time.Since(begin)
+		t.counters.processed.Add(uint64(done))
+		t.metrics.Processed(done, took)
+		task.metrics.Processed(done, took)
+	}
 	if err != nil {
 		return n, err
 	}

@@ -48,6 +48,9 @@ func (i *Instance) onThreadDeath(t *StreamThread, err error) {
 	}
 	i.mu.Unlock()
 
+	if requested == nil {
+		i.metrics.ThreadDied(t.name, cause)
+	}
 	i.reportDeath(t, &death, err, response, next != nil)
 	switch {
 	case next != nil:
@@ -117,6 +120,7 @@ func (t *StreamThread) noteReplaced() {
 	}
 	took := time.Since(t.replaced.At)
 	t.replaced = nil
+	t.instance.metrics.ThreadReplaced(took)
 	t.emit(journal.Event{
 		Kind: journal.KindThreadState, Level: journal.Info, To: "REPLACED", Duration: took,
 		Text: fmt.Sprintf("stream-thread [%s] runs in place of the one that died %d ms before", t.name, took.Milliseconds()),

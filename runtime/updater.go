@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"eostop/runtime/journal"
+
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -234,6 +236,10 @@ func (u *stateUpdater) failed(task *updating, err error) {
 	}
 	if class == Corrupted {
 		u.thread.counters.corrupted.Add(1)
+		u.thread.emit(journal.Event{
+			Kind: journal.KindCorrupted, Level: journal.Warn, Task: task.manager.id.String(), Cause: cause, Error: err.Error(),
+			Text: fmt.Sprintf("task %s cannot be restored from where its stores are (%s). Its restore begins anew.", task.manager.id, cause),
+		})
 	}
 	u.thread.log().Warn("restore begins anew", "task", task.manager.id.String(), "cause", cause, "error", err)
 	u.forget(task)

@@ -249,6 +249,58 @@ func TestEpochCauses(t *testing.T) {
 	}
 }
 
+func TestSummaryOfManyCuts(t *testing.T) {
+	s := sceneAt(sceneEnd)
+	s.Cuts = nil
+	for i := range mostCuts + 1 {
+		c := soak.Cut{Instance: "i1", Direction: "both", Takeover: -1, Recovered: -1}
+		if i < 3 {
+			c.Expelled, c.Takeover, c.Recovered = true, time.Duration(11+i)*time.Second, time.Duration(i)*time.Second
+		}
+		s.Cuts = append(s.Cuts, c)
+	}
+	var b strings.Builder
+	if err := Summary(&b, s, nil); err != nil {
+		t.Fatal(err)
+	}
+	want := "\ncuts          25, 3 expelled, taken over in 12 s (p50), 13 s at most, recovered in 1 s (p50), 2 s at most\n"
+	if !strings.Contains(b.String(), want) {
+		t.Errorf("%q is not in\n%s", want, b.String())
+	}
+}
+
+func TestSummaryOfASimulation(t *testing.T) {
+	var b strings.Builder
+	if err := SummaryOfSimulation(&b, 24*time.Hour, 200*time.Second); err != nil || b.String() != "simulated     24h 00m in 3m 20s, 432 times as fast\n" {
+		t.Errorf("got %q, %v", b.String(), err)
+	}
+	if err := SummaryOfSimulation(failing{}, time.Hour, time.Second); !errors.Is(err, io.ErrClosedPipe) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestSimulationProgress(t *testing.T) {
+	wall := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	p := pace{now: func() time.Time { return wall }}
+	s := &soak.Snapshot{Phase: soak.PhaseStarting, Duration: 24 * time.Hour, ThreadsTotal: 9, ThreadsAlive: 9, Waiting: "8 of 9 threads are RUNNING"}
+	if got, want := p.text(s, false), "00:00:00 of 24:00:00  starting  threads 9/9  0 cuts  waiting: 8 of 9 threads are RUNNING"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	s = &soak.Snapshot{Phase: soak.PhaseRunning, Duration: 24 * time.Hour, Elapsed: 6 * time.Hour, ThreadsTotal: 9, ThreadsAlive: 9, Cuts: make([]soak.Cut, 6), Verify: verify.Status{Verdict: verify.Clean}}
+	wall = wall.Add(time.Minute)
+	if got, want := p.text(s, true), "[=====>              ] 25% 06:00:00 of 24:00:00  3m 00s left  360x  clean  threads 9/9  6 cuts"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	s.Duration = 0
+	if got, want := p.text(s, true), "06:00:00  360x  clean  threads 9/9  6 cuts"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	s.Phase = soak.PhaseDraining
+	if got, want := p.text(s, true), "06:00:00  draining  clean  threads 9/9  6 cuts"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 func TestSummary(t *testing.T) {
 	var b bytes.Buffer
 	s := sceneAt(sceneEnd)
@@ -358,7 +410,7 @@ func TestProgress(t *testing.T) {
 				var b bytes.Buffer
 				s := sceneAt(sceneEnd)
 				tt.change(s)
-				if err := progressLine(&b, true, s); err != nil {
+				if err := progressLine(&b, true, s, progressBarText); err != nil {
 					t.Fatal(err)
 				}
 				line := strings.TrimSuffix(strings.TrimPrefix(b.String(), "\r"), "\x1b[K")

@@ -22,6 +22,16 @@ const (
 // Progress tells how a session without a dashboard gets on, until it is done or ctx is cancelled: one line that is
 // rewritten where w is a terminal, a plain line each five seconds where it is not.
 func Progress(ctx context.Context, w io.Writer, tty bool, s Source) error {
+	return tell(ctx, w, tty, s, func(snap *soak.Snapshot) string {
+		if tty {
+			return progressBarText(snap)
+		}
+		return progressText(snap)
+	})
+}
+
+// tell writes what line says of a session now and then.
+func tell(ctx context.Context, w io.Writer, tty bool, s Source, line func(*soak.Snapshot) string) error {
 	every := progressPlain
 	if tty {
 		every = progressTTY
@@ -33,12 +43,12 @@ func Progress(ctx context.Context, w io.Writer, tty bool, s Source) error {
 		case <-ctx.Done():
 		case <-s.Done():
 		case <-ticker.C:
-			if err := progressLine(w, tty, s.Snapshot()); err != nil {
+			if err := progressLine(w, tty, s.Snapshot(), line); err != nil {
 				return err
 			}
 			continue
 		}
-		if err := progressLine(w, tty, s.Snapshot()); err != nil || !tty {
+		if err := progressLine(w, tty, s.Snapshot(), line); err != nil || !tty {
 			return err
 		}
 		if _, err := io.WriteString(w, "\n"); err != nil {
@@ -48,14 +58,14 @@ func Progress(ctx context.Context, w io.Writer, tty bool, s Source) error {
 	}
 }
 
-func progressLine(w io.Writer, tty bool, s *soak.Snapshot) error {
+func progressLine(w io.Writer, tty bool, s *soak.Snapshot, line func(*soak.Snapshot) string) error {
 	if s == nil {
 		return nil
 	}
-	text := clean(progressText(s)) + "\n"
+	text := clean(line(s)) + "\n"
 	if tty {
 		c := newSheet(terminalWidth(w)-1, 1, &asciiGlyphs) // The last column would wrap on some terminals.
-		c.text(clean(progressBarText(s)), sgr{})
+		c.text(strings.TrimSuffix(text, "\n"), sgr{})
 		text = "\r" + string(c.line) + "\x1b[K"
 	}
 	if _, err := io.WriteString(w, text); err != nil {

@@ -3,6 +3,7 @@ package ui
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -43,12 +44,15 @@ func Summary(w io.Writer, s *soak.Snapshot, exported []string) error {
 	if v.DigestChecked > 0 {
 		line("state", "%s compared with changelog and model, %s differ", plural(int(v.DigestChecked), "store"), count(v.DigestMismatch))
 	}
-	for i := range s.Cuts {
-		name := ""
-		if i == 0 {
-			name = "cuts"
+	cuts := []string{cutsWords(s.Cuts)}
+	if len(s.Cuts) <= mostCuts {
+		cuts = nil
+		for i := range s.Cuts {
+			cuts = append(cuts, cutWords(&s.Cuts[i], s.At))
 		}
-		line(name, "%s", cutWords(&s.Cuts[i], s.At))
+	}
+	for i, words := range cuts {
+		line([]string{"cuts", ""}[min(i, 1)], "%s", words)
 	}
 	for _, path := range exported {
 		line("session log", "%s", path)
@@ -57,6 +61,45 @@ func Summary(w io.Writer, s *soak.Snapshot, exported []string) error {
 		return fmt.Errorf("write summary: %w", err)
 	}
 	return nil
+}
+
+// SummaryOfSimulation adds how long a session on virtual time took.
+func SummaryOfSimulation(w io.Writer, simulated, took time.Duration) error {
+	_, err := fmt.Fprintf(w, "%-13s %s in %s, %s times as fast\n", "simulated", span(simulated), span(took), count(int64(simulated.Seconds()/max(1e-3, took.Seconds()))))
+	if err != nil {
+		return fmt.Errorf("write summary: %w", err)
+	}
+	return nil
+}
+
+// mostCuts is how many cuts are told one by one: those of a day, one an hour.
+const mostCuts = 24
+
+// cutsWords tells many cuts in one line.
+func cutsWords(cuts []soak.Cut) string {
+	expelled := 0
+	var takeovers, recoveries []time.Duration
+	for i := range cuts {
+		if cuts[i].Expelled {
+			expelled++
+		}
+		if cuts[i].Takeover >= 0 {
+			takeovers = append(takeovers, cuts[i].Takeover)
+		}
+		if cuts[i].Recovered >= 0 {
+			recoveries = append(recoveries, cuts[i].Recovered)
+		}
+	}
+	return count(len(cuts)) + ", " + count(expelled) + " expelled" + spread("taken over", takeovers) + spread("recovered", recoveries)
+}
+
+// spread tells how long something took, for half of the times and at most.
+func spread(what string, times []time.Duration) string {
+	if len(times) == 0 {
+		return ""
+	}
+	slices.Sort(times)
+	return ", " + what + " in " + span(times[len(times)/2]) + " (p50), " + span(times[len(times)-1]) + " at most"
 }
 
 // cutWords tells a cut in one line.

@@ -51,6 +51,8 @@ type RuntimeSettings struct {
 	StateDir                 string        `yaml:"state_dir"` // empty = chosen by the session
 	StateMode                string        `yaml:"state_mode"`
 	CommitInterval           time.Duration `yaml:"commit_interval"`
+	PollInterval             time.Duration `yaml:"poll_interval"`  // the longest that a thread waits for records
+	FetchMaxWait             time.Duration `yaml:"fetch_max_wait"` // how long the broker keeps a fetch that has nothing to bring
 	SessionTimeout           time.Duration `yaml:"session_timeout"`
 	HeartbeatInterval        time.Duration `yaml:"heartbeat_interval"`
 	RebalanceTimeout         time.Duration `yaml:"rebalance_timeout"`
@@ -78,6 +80,7 @@ type LoadSettings struct {
 	Enabled    bool          `yaml:"enabled"`
 	Input      string        `yaml:"input"`    // text file whose lines are the records; empty = records are made up
 	Rate       float64       `yaml:"rate"`     // records a second
+	Interval   time.Duration `yaml:"interval"` // between two bursts that add up to the rate
 	Records    int64         `yaml:"records"`  // 0 = no limit
 	Duration   time.Duration `yaml:"duration"` // 0 = until stopped
 	Keys       int           `yaml:"keys"`
@@ -87,14 +90,17 @@ type LoadSettings struct {
 
 // FaultsSettings says what is done to the application while it runs.
 type FaultsSettings struct {
-	Cuts    []CutSpec   `yaml:"cuts"`
-	Faults  []FaultSpec `yaml:"faults"`
-	Profile string      `yaml:"profile"`
+	Cuts     []CutSpec   `yaml:"cuts"`
+	Faults   []FaultSpec `yaml:"faults"`
+	Schedule string      `yaml:"schedule"` // name or file of more cuts and faults; empty = none
+	Shrink   bool        `yaml:"shrink"`   // look for a shorter schedule when a run fails
+	Profile  string      `yaml:"profile"`
 }
 
 // VerifySettings configures the verifier.
 type VerifySettings struct {
-	Enabled bool `yaml:"enabled"`
+	Enabled  bool          `yaml:"enabled"`
+	Interval time.Duration `yaml:"interval"` // how long a fetch waits for records to come together
 }
 
 // UISettings configures the terminal.
@@ -108,13 +114,15 @@ type UISettings struct {
 
 // SessionSettings says what a session leaves behind, and how it can be looked into.
 type SessionSettings struct {
-	File     string `yaml:"file"`   // session log, written while the session runs; empty = none
-	Report   string `yaml:"report"` // JSON report; empty = none
-	JUnit    string `yaml:"junit"`  // JUnit report; empty = none
-	Pprof    string `yaml:"pprof"`  // HOST:PORT of the profiler; empty = none
-	LogFile  string `yaml:"log_file"`
-	LogLevel string `yaml:"log_level"`
-	Memory   Size   `yaml:"memory"` // session log kept in memory for an export
+	File             string        `yaml:"file"`              // session log, written while the session runs; empty = none
+	SnapshotInterval time.Duration `yaml:"snapshot_interval"` // between two snapshots in the session log; 0 = none
+	Report           string        `yaml:"report"`            // JSON report; empty = none
+	JUnit            string        `yaml:"junit"`             // JUnit report; empty = none
+	Metrics          string        `yaml:"metrics"`           // HOST:PORT of Prometheus metrics; empty = none
+	Pprof            string        `yaml:"pprof"`             // HOST:PORT of the profiler; empty = none
+	LogFile          string        `yaml:"log_file"`
+	LogLevel         string        `yaml:"log_level"`
+	Memory           Size          `yaml:"memory"` // session log kept in memory for an export
 }
 
 // Default returns the defaults, which are those of the embedded config.yaml.
@@ -132,6 +140,8 @@ func Default() Config {
 			Threads:                  3,
 			StateMode:                string(runtime.StateTransactional),
 			CommitInterval:           100 * time.Millisecond,
+			PollInterval:             100 * time.Millisecond,
+			FetchMaxWait:             500 * time.Millisecond,
 			SessionTimeout:           10 * time.Second,
 			HeartbeatInterval:        time.Second,
 			RebalanceTimeout:         15 * time.Second,
@@ -149,11 +159,11 @@ func Default() Config {
 			RecordingLevel:           "info",
 			ActiveFencing:            true,
 		},
-		Load:    LoadSettings{Enabled: true, Rate: 20000, Keys: 10000, ValueBytes: 100},
+		Load:    LoadSettings{Enabled: true, Rate: 20000, Interval: 5 * time.Millisecond, Keys: 10000, ValueBytes: 100},
 		Faults:  FaultsSettings{Profile: profileFixed},
-		Verify:  VerifySettings{Enabled: true},
+		Verify:  VerifySettings{Enabled: true, Interval: 50 * time.Millisecond},
 		UI:      UISettings{Theme: "ansi", FPS: 10},
-		Session: SessionSettings{LogLevel: "info", Memory: 64 << 20},
+		Session: SessionSettings{SnapshotInterval: time.Second, LogLevel: "info", Memory: 64 << 20},
 	}
 }
 

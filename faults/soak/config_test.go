@@ -28,7 +28,7 @@ func TestDefaultIsValid(t *testing.T) {
 
 func TestEmbeddedFileIsTheDefault(t *testing.T) {
 	var c Config // Not Default: each key must be in the file.
-	keys, err := readYAML("config.yaml", embedded(t), &c)
+	keys, err := readYAML("config.yaml", embedded(t), &c, configFile)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,15 +10,15 @@ import (
 	"time"
 )
 
-// A setting is one leaf of a Config, found by its key.
+// A setting is one leaf of a Config or another struct with YAML keys, found by its key.
 type setting struct {
 	key   string
-	value reflect.Value // addressable, inside the Config
+	value reflect.Value // addressable, inside the struct
 }
 
-// settings lists the leaves of a configuration in the order of its fields. They write through to the Config.
-func settings(c *Config) []setting {
-	return appendSettings(nil, "", reflect.ValueOf(c).Elem())
+// settings lists the leaves of a struct in the order of its fields. It takes a pointer; they write through to it.
+func settings(target any) []setting {
+	return appendSettings(nil, "", reflect.ValueOf(target).Elem())
 }
 
 func appendSettings(all []setting, prefix string, v reflect.Value) []setting {
@@ -112,6 +112,32 @@ func parseInto(v reflect.Value, text string) error {
 		return fmt.Errorf("settings of type %s cannot be read", v.Type())
 	}
 	return nil
+}
+
+// text returns the value as an environment variable or a flag takes it.
+func (s setting) text() string {
+	if !s.list() {
+		return plainText(s.value)
+	}
+	separator := ","
+	if s.value.Type().Elem() == reflect.TypeFor[FaultSpec]() {
+		separator = ";"
+	}
+	var elements []string
+	for i := range s.value.Len() {
+		elements = append(elements, plainText(s.value.Index(i)))
+	}
+	return strings.Join(elements, separator)
+}
+
+func plainText(v reflect.Value) string {
+	if v.Kind() == reflect.String {
+		return v.String()
+	}
+	if text, ok := reflect.TypeAssert[fmt.Stringer](v); ok && v.Type() != reflect.TypeFor[time.Duration]() {
+		return text.String()
+	}
+	return scalarYAML(v)
 }
 
 // yaml returns the value as YAML on one line, so that a comment can follow it.

@@ -13,13 +13,15 @@ import (
 const (
 	environmentPrefix = "EOSTOP_"
 	originDefault     = "default"
+	configFile        = "a configuration file"
 )
 
 // Sources are the places a configuration comes from, weakest first: the embedded file, a file, the environment, flags.
 type Sources struct {
-	Embedded []byte   // the text of config.yaml; used when there is no other file
-	File     string   // the file the user named; empty looks in the user's configuration folder
-	Env      []string // as os.Environ returns it
+	Embedded []byte        // the text of config.yaml; used when there is no other file
+	Adjust   func(*Config) // what a command has other defaults for; nil = nothing
+	File     string        // the file the user named; empty looks in the user's configuration folder
+	Env      []string      // as os.Environ returns it
 	Flags    []FlagValue
 }
 
@@ -56,7 +58,8 @@ func ReadConfig(from Sources) (*Loaded, error) {
 // suitProgram replaces defaults that do not suit the program that was chosen.
 func (l *Loaded) suitProgram() {
 	program, ok := findBuiltin(l.Config.Application.Topology)
-	if ok && l.origins["load.rate"] == originDefault && l.Config.Load.Rate != program.rate {
+	// A simulation has a default of its own, which suits every program.
+	if ok && l.origins["load.rate"] == originDefault && l.Config.Load.Rate == Default().Load.Rate && l.Config.Load.Rate != program.rate {
 		l.Config.Load.Rate = program.rate
 		l.origins["load.rate"] = originDefault + " of " + program.name
 	}
@@ -105,7 +108,8 @@ func (l *Loaded) readFile(from Sources, env map[string]string) error {
 	switch {
 	case err == nil:
 	case errors.Is(err, fs.ErrNotExist) && from.File == "":
-		_, err := readYAML("embedded config.yaml", from.Embedded, &l.Config)
+		_, err := readYAML("embedded config.yaml", from.Embedded, &l.Config, configFile)
+		from.adjust(&l.Config)
 		return err
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("flag --config: there is no file %s; name an existing one or leave the flag out", path)
@@ -113,11 +117,18 @@ func (l *Loaded) readFile(from Sources, env map[string]string) error {
 		return fmt.Errorf("cannot read the configuration %s: %w; make it readable or name another with --config", path, bareCause(err))
 	}
 	l.File = path
-	keys, err := readYAML(path, text, &l.Config)
+	from.adjust(&l.Config)
+	keys, err := readYAML(path, text, &l.Config, configFile)
 	for key := range keys {
 		l.origins[key] = "file " + path
 	}
 	return err
+}
+
+func (s Sources) adjust(c *Config) {
+	if s.Adjust != nil {
+		s.Adjust(c)
+	}
 }
 
 // userFile is config.yaml in the user's configuration folder by the XDG rules; empty when there is no such folder.

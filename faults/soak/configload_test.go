@@ -104,7 +104,7 @@ func TestReadConfigErrors(t *testing.T) {
 		{"unknown section", file("runtme:\n  threads: 2\n"), []string{":1:1: unknown key runtme; did you mean runtime?"}},
 		{"unknown key", file("runtime:\n  threadz: 2\n"), []string{":2:3: unknown key runtime.threadz; did you mean threads?"}},
 		{"unknown nested key", file("cluster:\n  embedded:\n    node: 2\n"), []string{":3:5: unknown key cluster.embedded.node; did you mean nodes?"}},
-		{"two problems", file("load:\n  x: 1\n  keys: many\n"), []string{":2:3: unknown key load.x; valid: enabled, input, rate, records", `:3:9: load.keys: "many" is not a whole number`}},
+		{"two problems", file("load:\n  x: 1\n  keys: many\n"), []string{":2:3: unknown key load.x; valid: enabled, input, rate, interval", `:3:9: load.keys: "many" is not a whole number`}},
 		{"duration without unit", file("runtime:\n  commit_interval: 100\n"), []string{`:2:20: runtime.commit_interval: "100" is not a duration; write it with a unit`}},
 		{"size", file("session: {memory: big}\n"), []string{`:1:19: session.memory: "big" is not a size`}},
 		{"bool", file("verify: {enabled: maybe}\n"), []string{`verify.enabled: "maybe" is neither true nor false`}},
@@ -271,14 +271,14 @@ func FuzzReadYAML(f *testing.F) {
 	f.Add(string(embedded(f)))
 	f.Fuzz(func(t *testing.T, text string) {
 		config := Default()
-		if _, err := readYAML("fuzz", []byte(text), &config); err != nil {
+		if _, err := readYAML("fuzz", []byte(text), &config, configFile); err != nil {
 			_ = err.Error() // Must not fail on any place.
 			return
 		}
 		_ = config.Validate()
 		l := Loaded{Config: config, origins: map[string]string{}}
 		again := Default()
-		if _, err := readYAML("again", []byte(l.Text()), &again); err != nil {
+		if _, err := readYAML("again", []byte(l.Text()), &again, configFile); err != nil {
 			t.Fatalf("%v\nin\n%s", err, l.Text())
 		}
 		if back := (&Loaded{Config: again, origins: l.origins}).Text(); back != l.Text() {

@@ -12,7 +12,7 @@ import (
 	"github.com/goccy/go-yaml/token"
 )
 
-// FileError is a problem at one place of a configuration file. Its text shows the line with a caret below the place.
+// FileError is a problem at one place of a configuration file or a schedule. Its text shows the line with a caret below the place.
 type FileError struct {
 	File    string // as the user named it
 	Line    int    // from 1
@@ -34,24 +34,27 @@ func (e *FileError) Error() string {
 	return fmt.Sprintf("%s\n%s%s\n%s%s^", place, number, e.Source, strings.Repeat(" ", len(number)), indent)
 }
 
-// yamlReader walks the tree of a configuration file. It reads the tree rather than decoding into a struct because it has to
+// yamlReader walks the tree of a file. It reads the tree rather than decoding into a struct because it has to
 // know the place and the presence of each key, and to report every problem at once.
 type yamlReader struct {
 	file     string
+	what     string // kind of file, for people
 	lines    []string
+	order    []setting
 	settings map[string]setting
 	sections map[string]bool // keys that hold further keys; "" is the root
 	seen     map[string]bool // keys that have a value in the file
 	errs     []error
 }
 
-// readYAML sets what the text of a file says in the configuration, and returns the keys that it set.
-func readYAML(file string, text []byte, config *Config) (map[string]bool, error) {
+// readYAML sets what the text of a file says in the target, a pointer to a struct with YAML keys in its tags, and returns the keys
+// that it set. What says what kind of file it is.
+func readYAML(file string, text []byte, target any, what string) (map[string]bool, error) {
 	r := &yamlReader{
-		file: file, lines: strings.Split(string(text), "\n"),
+		file: file, what: what, lines: strings.Split(string(text), "\n"), order: settings(target),
 		settings: map[string]setting{}, sections: map[string]bool{"": true}, seen: map[string]bool{},
 	}
-	for _, s := range settings(config) {
+	for _, s := range r.order {
 		r.settings[s.key] = s
 		for i, c := range s.key {
 			if c == '.' {
@@ -74,7 +77,7 @@ func readYAML(file string, text []byte, config *Config) (map[string]bool, error)
 			continue
 		}
 		if documents++; documents > 1 {
-			r.fail(document.Body.GetToken(), "a second document; a configuration file has one")
+			r.fail(document.Body.GetToken(), "a second document; %s has one", r.what)
 			break
 		}
 		r.section("", document.Body)
@@ -106,7 +109,7 @@ func (r *yamlReader) section(key string, node ast.Node) {
 	default:
 		what := key
 		if key == "" {
-			what = "a configuration file"
+			what = r.what
 		}
 		r.fail(node.GetToken(), "%s holds keys, one per line; valid: %s", what, r.below(key))
 		return
@@ -197,11 +200,10 @@ func (r *yamlReader) scalar(key string, node ast.Node) (string, bool) {
 	return "", false
 }
 
-// below lists the names that are valid below a key, in the order of the configuration.
+// below lists the names that are valid below a key, in their order.
 func (r *yamlReader) below(key string) string {
 	var names []string
-	var config Config
-	for _, s := range settings(&config) {
+	for _, s := range r.order {
 		rest := s.key
 		if key != "" {
 			var ok bool

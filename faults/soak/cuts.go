@@ -9,7 +9,8 @@ import (
 
 // cutTracker follows what the group does about each cut. It belongs to the session's goroutine.
 type cutTracker struct {
-	cuts []*trackedCut
+	cuts  []*trackedCut
+	shown []Cut // what list has returned; nil when it is not true any more
 }
 
 // trackedCut is a cut together with what is needed to judge the recovery.
@@ -45,14 +46,21 @@ func (c *cutTracker) begin(instance, direction string, at time.Time, now []runti
 			}
 		}
 	}
-	c.cuts = append(c.cuts, cut)
+	c.cuts, c.shown = append(c.cuts, cut), nil
+}
+
+// quiet reports whether nothing is expected to happen: each instance that is cut off has been replaced, each other has recovered.
+func (c *cutTracker) quiet() bool {
+	return !slices.ContainsFunc(c.cuts, func(cut *trackedCut) bool {
+		return !cut.finished && (cut.Takeover < 0 || !cut.Healed.IsZero())
+	})
 }
 
 // heal notes the end of the cut of an instance.
 func (c *cutTracker) heal(instance string, at time.Time) {
 	for _, cut := range c.cuts {
 		if cut.Instance == instance && cut.Healed.IsZero() {
-			cut.Healed = at
+			cut.Healed, c.shown = at, nil
 		}
 	}
 }
@@ -63,11 +71,15 @@ func (c *cutTracker) observe(now time.Time, instances []runtime.InstanceStatus) 
 		if cut.finished {
 			continue
 		}
+		was := cut.Cut
 		cut.observeTakeover(instances)
 		cut.observeRecovery(now, instances)
 		after := sum(instances)
 		cut.RestoredRecords = after.restored - cut.before.restored
 		cut.AbortedTransactions = after.aborted - cut.before.aborted
+		if cut.Cut != was {
+			c.shown = nil
+		}
 		// The next cut of the same instance ends the time in which this one can recover.
 		superseded := slices.ContainsFunc(c.cuts[i+1:], func(later *trackedCut) bool { return later.Instance == cut.Instance })
 		cut.finished = cut.Recovered >= 0 || (superseded && !cut.Healed.IsZero())
@@ -145,11 +157,13 @@ func idle(t *runtime.ThreadStatus) bool {
 	})
 }
 
-// list returns the cuts in the order of their start.
+// list returns the cuts in the order of their start. Nobody may change it: it is returned again until something has happened.
 func (c *cutTracker) list() []Cut {
-	list := make([]Cut, len(c.cuts))
-	for i, cut := range c.cuts {
-		list[i] = cut.Cut
+	if c.shown == nil {
+		c.shown = make([]Cut, len(c.cuts))
+		for i, cut := range c.cuts {
+			c.shown[i] = cut.Cut
+		}
 	}
-	return list
+	return c.shown
 }

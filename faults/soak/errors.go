@@ -33,6 +33,14 @@ func Runf(format string, args ...any) error {
 	return &RunError{Err: fmt.Errorf(format, args...)}
 }
 
+// PanicError is a mistake of this program that was noticed as a panic. Nothing is known of the application that was to be judged.
+type PanicError struct {
+	Value any
+	Stack []byte
+}
+
+func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
+
 // KeyError is a problem of one configuration key.
 type KeyError struct {
 	Key     string // path of the key, e.g. "runtime.threads"; an element of a list has its index, e.g. "faults.cuts[0]"

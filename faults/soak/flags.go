@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 )
@@ -20,13 +22,17 @@ type flagSpec struct {
 	value    string
 	repeated bool
 	later    bool // belongs to a part that does not exist yet
+	real     bool // has no meaning on virtual time
 }
+
+// hoursFlag is the flag of simulate that sets load.duration in hours.
+const hoursFlag = "hours"
 
 // flagSpecs is the table of all flags of run and config, in the order of the help.
 func flagSpecs() []flagSpec {
 	return []flagSpec{
 		{name: "config", arg: "FILE", usage: "configuration file (else $XDG_CONFIG_HOME/eostop/config.yaml, else the built-in one)"},
-		{name: "brokers", key: "cluster.brokers", arg: "HOST:PORT,..", usage: "a real cluster instead of the embedded broker"},
+		{name: "brokers", key: "cluster.brokers", arg: "HOST:PORT,..", usage: "a real cluster instead of the embedded broker", real: true},
 		{name: "application-id", key: "application.id", arg: "ID", usage: "group, and prefix of topics and transactional ids"},
 		{name: "topology", key: "application.topology", arg: "NAME", usage: "the program that runs: soak, passthrough or wordcount"},
 		{name: "instances", key: "runtime.instances", arg: "N", usage: "instances of the application"},
@@ -41,21 +47,21 @@ func flagSpecs() []flagSpec {
 		{name: "input", key: "load.input", arg: "FILE", usage: "the lines of a text file as records, instead of generated ones"},
 		{name: "cut", key: "faults.cuts", arg: "SPEC", usage: "cut an instance off: INSTANCE@START+LENGTH[:both|in|out]", repeated: true},
 		{name: "fault", key: "faults.faults", arg: "SPEC", usage: "inject a fault: KIND,key=value..@START[+LENGTH]; help lists them", repeated: true},
-		{name: "schedule", arg: "NAME|FILE", usage: "a named or written schedule of faults", later: true},
-		{name: "shrink", usage: "look for the smallest schedule that still fails", later: true},
-		{name: "state-dir", key: "runtime.state_dir", arg: "DIR", usage: "where instances keep their state"},
-		{name: "no-load", key: "load.enabled", value: "false", usage: "no load generator"},
+		{name: "schedule", key: "faults.schedule", arg: "NAME|FILE", usage: "more cuts and faults: soak, storm, flap, or a FILE.yaml"},
+		{name: "shrink", key: "faults.shrink", value: "true", usage: "if the run fails, look for the shortest schedule that still does"},
+		{name: "state-dir", key: "runtime.state_dir", arg: "DIR", usage: "where instances keep their state", real: true},
+		{name: "no-load", key: "load.enabled", value: "false", usage: "no load generator", real: true},
 		{name: "no-verify", key: "verify.enabled", value: "false", usage: "no verifier, and no verdict"},
 		{name: "report", key: "session.report", arg: "FILE.json", usage: "write the report as JSON"},
 		{name: "junit", key: "session.junit", arg: "FILE.xml", usage: "write the report as JUnit XML"},
 		{name: "session", key: "session.file", arg: "FILE.jsonl", usage: "write the session log while the session runs"},
-		{name: "metrics", arg: "ADDR", usage: "serve metrics", later: true},
+		{name: "metrics", key: "session.metrics", arg: "ADDR", usage: "serve Prometheus metrics, like 127.0.0.1:9464", real: true},
 		{name: "pprof", key: "session.pprof", arg: "ADDR", usage: "serve the profiler, like 127.0.0.1:6060"},
 		{name: "log-file", key: "session.log_file", arg: "FILE", usage: "write the log of the clients and the runtime"},
 		{name: "log-level", key: "session.log_level", arg: "L", usage: "debug, info, warn or error"},
-		{name: "theme", key: "ui.theme", arg: "NAME", usage: "colours: ansi, colorblind or mono"},
+		{name: "theme", key: "ui.theme", arg: "NAME", usage: "colours: ansi, colorblind or mono", real: true},
 		{name: "plain", key: "ui.plain", value: "true", usage: "no dashboard, progress as whole lines"},
-		{name: "headless", key: "ui.headless", value: "true", usage: "no dashboard even on a terminal"},
+		{name: "headless", key: "ui.headless", value: "true", usage: "no dashboard even on a terminal", real: true},
 	}
 }
 
@@ -116,8 +122,12 @@ func newFlagSet(command string) (*pflag.FlagSet, []*recorder) {
 	set.SortFlags = false
 	set.Usage = func() {}
 	specs := flagSpecs()
-	if command == "config" {
+	switch command {
+	case "config":
 		specs = append(specs, flagSpec{name: "check", value: "true", usage: "only say whether the configuration is valid"})
+	case "simulate":
+		specs = slices.DeleteFunc(specs, func(s flagSpec) bool { return s.real })
+		specs = append([]flagSpec{{name: hoursFlag, key: "load.duration", arg: "N", usage: "simulate so many hours, like 24 or 0.5"}}, specs...)
 	}
 	specs = append(specs, flagSpec{name: "help", short: "h", value: "true", usage: "this text"})
 	var recorders []*recorder
@@ -136,13 +146,13 @@ func newFlagSet(command string) (*pflag.FlagSet, []*recorder) {
 	return set, recorders
 }
 
-// FlagUsages returns the help of the flags of a command, run or config.
+// FlagUsages returns the help of the flags of a command: run, config or simulate.
 func FlagUsages(command string) string {
 	set, _ := newFlagSet(command)
 	return set.FlagUsages()
 }
 
-// ParseFlags parses the arguments behind the command, run or config. Its error is a UsageError.
+// ParseFlags parses the arguments behind the command: run, config or simulate. Its error is a UsageError.
 func ParseFlags(command string, args []string) (*Flags, error) {
 	set, recorders := newFlagSet(command)
 	if err := set.Parse(args); err != nil {
@@ -164,11 +174,21 @@ func ParseFlags(command string, args []string) (*Flags, error) {
 			if f.ConfigFile == "" {
 				return nil, Usagef("flag --config: a file name is missing")
 			}
+		case r.spec.name == hoursFlag:
+			hours, err := strconv.ParseFloat(r.texts[0], 64)
+			if limit := maxSpecTime.Hours(); err != nil || !(hours > 0 && hours <= limit) {
+				return nil, Usagef("flag --hours: %q is not a number of hours; valid: above 0 and up to %v", r.texts[0], limit)
+			}
+			length := time.Duration(hours * float64(time.Hour)).Round(time.Millisecond)
+			f.Values = append(f.Values, FlagValue{Name: hoursFlag, Key: r.spec.key, Texts: []string{formatDuration(length)}})
 		case r.spec.name == "fault" && slices.Contains(r.texts, "help"):
 			f.FaultHelp = true
 		default:
 			f.Values = append(f.Values, FlagValue{Name: r.spec.name, Key: r.spec.key, Texts: r.texts})
 		}
+	}
+	if set.Changed(hoursFlag) && set.Changed("duration") {
+		return nil, Usagef("--hours and --duration say the same; leave one of them out")
 	}
 	return f, nil
 }
@@ -187,6 +207,9 @@ func flagError(command string, set *pflag.FlagSet, err error) error {
 	case errors.As(err, &unknown):
 		var names []string
 		set.VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+		if slices.ContainsFunc(flagSpecs(), func(s flagSpec) bool { return s.name == unknown.GetSpecifiedName() }) {
+			return fmt.Errorf("%s has no flag --%s; %s", command, unknown.GetSpecifiedName(), see)
+		}
 		if near := nearest(unknown.GetSpecifiedName(), names); near != "" {
 			return fmt.Errorf("unknown flag --%s; did you mean --%s? %s", unknown.GetSpecifiedName(), near, see)
 		}

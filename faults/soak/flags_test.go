@@ -64,10 +64,6 @@ func TestParseFlagsErrors(t *testing.T) {
 		args string
 		want string
 	}{
-		{"--metrics :9000", "--metrics is not available yet"},
-		{"--schedule storm", "--schedule is not available yet"},
-		{"--shrink", "--shrink is not available yet"},
-		{"--metrics x", "--metrics is not available yet"},
 		{"--thread 3", "unknown flag --thread; did you mean --threads?"},
 		{"--frobnicate", "unknown flag --frobnicate; see eostop run --help"},
 		{"-x", "unknown flag -x; flags are long"},

@@ -16,7 +16,8 @@ import (
 
 // Bounds of the load generator.
 const (
-	loadTick = 5 * time.Millisecond
+	minLoadInterval = time.Millisecond
+	maxLoadInterval = time.Second // as many records as a second's may be pending
 	// loadCatchUp is how many times the configured rate the generator may reach after it has fallen behind.
 	loadCatchUp = 2
 	// loadMaxDebt is how far it may fall behind before what is due is forfeited.
@@ -38,20 +39,23 @@ const (
 
 // LoadConfig says what records the load generator writes, and how fast.
 type LoadConfig struct {
-	Topology   string  // name of the built-in program that the records are for
-	Input      string  // text file whose lines are the records; empty = records are made up
-	Rate       float64 // records a second
-	Records    int64   // stop after so many; 0 = no limit
-	Keys       int     // number of distinct keys, drawn uniformly; for wordcount of distinct words, some of them often
-	ValueBytes int     // length of a value; for wordcount of the longest line
-	Partitions int32   // number of partitions of the input topic
-	Seed       int64   // the same seed gives the same sequence of records
-	Run        uint64  // identifies the run in the provenance header
+	Topology   string        // name of the built-in program that the records are for
+	Input      string        // text file whose lines are the records; empty = records are made up
+	Rate       float64       // records a second
+	Interval   time.Duration // between two bursts that add up to the rate
+	Records    int64         // stop after so many; 0 = no limit
+	Keys       int           // number of distinct keys, drawn uniformly; for wordcount of distinct words, some of them often
+	ValueBytes int           // length of a value; for wordcount of the longest line
+	Partitions int32         // number of partitions of the input topic
+	Seed       int64         // the same seed gives the same sequence of records
+	Run        uint64        // identifies the run in the provenance header
 }
 
 // DefaultLoadConfig returns the load of a soak: 20,000 records of 100 bytes a second on 9 partitions.
 func DefaultLoadConfig() LoadConfig {
-	return LoadConfig{Topology: topologySoak, Rate: 20_000, Keys: 10_000, ValueBytes: 100, Partitions: 9, Seed: 1}
+	return LoadConfig{
+		Topology: topologySoak, Rate: 20_000, Interval: 5 * time.Millisecond, Keys: 10_000, ValueBytes: 100, Partitions: 9, Seed: 1,
+	}
 }
 
 // Validate returns every problem of the configuration, joined, each with its key first.
@@ -64,6 +68,12 @@ func (c LoadConfig) Validate() error {
 	// The comparison is written so that NaN is a problem too.
 	if !(c.Rate > 0 && c.Rate <= maxLoadRate) {
 		problem("load.rate: must be above 0 and at most %d records a second, not %g", maxLoadRate, c.Rate)
+	}
+	if c.Interval < minLoadInterval || c.Interval > maxLoadInterval {
+		problem("load.interval: must be %s to %s, not %s", minLoadInterval, maxLoadInterval, c.Interval)
+	}
+	if burst := c.Rate * c.Interval.Seconds(); burst > loadMaxPending {
+		problem("load.interval: %s at %g records a second is bursts of %g, must be at most %d", c.Interval, c.Rate, burst, loadMaxPending)
 	}
 	if c.Records < 0 {
 		problem("load.records: must not be negative, but is %d", c.Records)
@@ -175,7 +185,7 @@ func (g *Generator) Run(ctx context.Context) error {
 func (g *Generator) produce(ctx context.Context, client *kgo.Client) error {
 	// A record that was handed over must not be lost because the load ends.
 	recordCtx := context.WithoutCancel(ctx)
-	ticker := time.NewTicker(loadTick)
+	ticker := time.NewTicker(g.cfg.Interval)
 	defer ticker.Stop()
 	now := time.Now()
 	source, err := newRecordSource(ctx, g.cfg)
@@ -183,7 +193,7 @@ func (g *Generator) produce(ctx context.Context, client *kgo.Client) error {
 		return err
 	}
 	defer source.close()
-	pace := pacer{rate: g.cfg.Rate, last: now}
+	pace := pacer{rate: g.cfg.Rate, interval: g.cfg.Interval, last: now}
 	var allocated int
 	var sent, measuredAcked int64
 	measuredAt := now
@@ -276,10 +286,11 @@ func (g *Generator) pending(allocated *int) *pendingRecord {
 
 // pacer says how many records are due, without bursts.
 type pacer struct {
-	rate float64
-	last time.Time
-	owed float64 // records that are due
-	room float64 // records that may be taken at once without exceeding the catch-up rate
+	rate     float64
+	interval time.Duration // between two calls of due
+	last     time.Time
+	owed     float64 // records that are due
+	room     float64 // records that may be taken at once without exceeding the catch-up rate
 }
 
 // due returns how many records may be taken now.
@@ -287,7 +298,7 @@ func (p *pacer) due(now time.Time) int {
 	elapsed := now.Sub(p.last).Seconds()
 	p.last = now
 	p.owed = min(p.owed+p.rate*elapsed, max(1, p.rate*loadMaxDebt.Seconds()))
-	p.room = min(p.room+loadCatchUp*p.rate*elapsed, max(1, loadCatchUp*p.rate*loadTick.Seconds()))
+	p.room = min(p.room+loadCatchUp*p.rate*elapsed, max(1, loadCatchUp*p.rate*p.interval.Seconds()))
 	// Sums of fractions may end a hair below a whole number.
 	return int(min(p.owed, p.room) + 1e-6)
 }

@@ -107,13 +107,14 @@ func TestLoadRate(t *testing.T) {
 				done := make(chan error)
 				go func() { done <- l.Run(ctx) }()
 				// Look in the middle between two ticks.
-				time.Sleep(loadTick / 2)
-				for tick := range int64(3 * time.Second / loadTick) {
+				interval := cfg.Interval
+				time.Sleep(interval / 2)
+				for tick := range int64(3 * time.Second / interval) {
 					sent := l.Stats().Sent
-					if want := int64(rate*float64(tick)*loadTick.Seconds() + 1e-6); sent != want {
-						t.Fatalf("%d records were sent in %s, want %d", sent, time.Duration(tick)*loadTick, want)
+					if want := int64(rate*float64(tick)*interval.Seconds() + 1e-6); sent != want {
+						t.Fatalf("%d records were sent in %s, want %d", sent, time.Duration(tick)*interval, want)
 					}
-					time.Sleep(loadTick)
+					time.Sleep(interval)
 				}
 				if got := l.Stats().Rate; math.Abs(got-rate) > max(1, rate/100) {
 					t.Errorf("measured rate %g, want about %g", got, rate)
@@ -250,7 +251,7 @@ func TestLoadStall(t *testing.T) {
 		}
 		stalled.Store(false)
 		// Look in the middle between two ticks.
-		time.Sleep(loadTick / 2)
+		time.Sleep(cfg.Interval / 2)
 		caughtUp := false
 		for last := l.Stats().Sent; len(done) == 0; {
 			time.Sleep(10 * time.Millisecond)

@@ -228,7 +228,7 @@ func TestLoadOfLongLines(t *testing.T) {
 			if n := l.bytes.Load(); n > loadPendingBytes+maxLineBytes {
 				t.Errorf("%d bytes are pending", n)
 			}
-			time.Sleep(loadTick)
+			time.Sleep(cfg.Interval)
 		}
 		if err := <-done; err != nil {
 			t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 
 	"eostop/faults/verify"
 	"eostop/runtime"
+	"eostop/runtime/journal"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 )
@@ -82,9 +83,21 @@ func (e *experiment) publish(now time.Time, statuses []runtime.InstanceStatus) *
 	if e.phase == PhaseRunning || e.phase == PhaseStarting {
 		snap.NextCut = e.schedule.next(snap.Elapsed)
 	}
-	snap.Events = s.journal.Tail(screenEvents)
+	snap.Events = e.newest()
 	s.snapshot.Store(snap)
 	return snap
+}
+
+// newest returns the newest events, the same slice for as long as there are no others.
+func (e *experiment) newest() []journal.Event {
+	last := uint64(0)
+	if n := len(e.events); n > 0 {
+		last = e.events[n-1].Seq
+	}
+	if fresh, _ := e.s.journal.Since(last); len(fresh) > 0 {
+		e.events = e.s.journal.Tail(screenEvents)
+	}
+	return e.events
 }
 
 // count adds an instance's threads.
@@ -227,7 +240,7 @@ func (s *Session) closeRest() error {
 	if s.cluster != nil {
 		s.cluster.close()
 	}
-	var errs []error
+	errs := []error{s.metrics.close()}
 	if s.events != nil {
 		errs = append(errs, s.events.Close())
 	}

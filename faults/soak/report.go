@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -12,6 +13,18 @@ import (
 
 // Version is the version of the program, as reports state it.
 const Version = "0.1.0"
+
+// Revision returns the commit that the program was built from, shortened; empty if that is not known.
+func Revision() string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				return s.Value[:min(12, len(s.Value))]
+			}
+		}
+	}
+	return ""
+}
 
 // reportSchema is the version of the report's shape.
 const reportSchema = 1
@@ -51,6 +64,8 @@ type Report struct {
 	Faults       []ReportFault      `json:"faults"`
 	Witnesses    []ReportWitness    `json:"witnesses"`
 
+	// began is the first moment when all threads were RUNNING; zero when that never came.
+	began time.Time
 	// undecided says that nobody judged the records and that all reasons are things that could not be decided.
 	undecided bool
 }
@@ -196,6 +211,9 @@ func NewReport(s *Snapshot, o Outcome) *Report {
 		Cuts:      []ReportCut{},
 		Faults:    orEmpty(o.Faults),
 		Witnesses: []ReportWitness{},
+	}
+	if s.Elapsed > 0 {
+		r.began = s.At.Add(-s.Elapsed)
 	}
 	if o.LoadPeriod > 0 {
 		r.Throughput.AvgPerS = new(tenth(float64(o.LoadProcessed) / o.LoadPeriod.Seconds()))

@@ -2,7 +2,9 @@ package soak
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"runtime/debug"
 	"time"
 
 	"eostop/faults/verify"
@@ -13,7 +15,7 @@ import (
 const (
 	observeEvery  = 50 * time.Millisecond // how often instances are looked at; the resolution of takeover and recovery
 	trimEvery     = 5 * time.Second       // how often the embedded broker is relieved of what the verifier has passed
-	logEvery      = time.Second           // snapshots in the session log
+	trimIdle      = 30                    // or once in so many looks at instances of which nothing is expected
 	drainDeadline = 60 * time.Second      // for the application to work off what is left when the load has stopped
 	verifyTimeout = 60 * time.Second      // for the verifier to read to the ends
 	startDeadline = 2 * time.Minute       // for all threads to run; a new cluster takes some seconds
@@ -29,6 +31,7 @@ type experiment struct {
 	cuts     cutTracker
 	schedule schedule
 	rates    rates
+	events   []journal.Event // the newest ones, as they were shown last
 
 	asked         bool               // somebody has asked for the end
 	cancelLoad    context.CancelFunc // nil while no load runs
@@ -46,9 +49,10 @@ type experiment struct {
 // run is the session's life: wait for the instances, run load and schedule, drain, verify, stop.
 func (s *Session) run() {
 	defer close(s.done)
-	e := &experiment{s: s, phase: PhaseStarting, opened: time.Now(), schedule: newSchedule(&s.cfg), verdict: verify.Clean, then: make(chan func(), 8)}
+	defer s.rescue()
+	e := &experiment{s: s, phase: PhaseStarting, opened: time.Now(), schedule: newSchedule(s.script), verdict: verify.Clean, then: make(chan func(), 8)}
 	e.outcome.Verified = s.verifier != nil
-	tick := time.NewTicker(observeEvery)
+	tick := time.NewTimer(observeEvery)
 	defer tick.Stop()
 	stop, ended := s.stop, s.ctx.Done()
 	for e.phase != PhaseStopping {
@@ -67,20 +71,69 @@ func (s *Session) run() {
 			e.outcome.Undecided = append(e.outcome.Undecided, "stopped before the run was over")
 			e.setPhase(PhaseStopping)
 		}
-		e.observe(time.Now())
+		now := time.Now()
+		e.observe(now)
+		tick.Reset(e.rest(now))
 	}
 	e.finish()
+}
+
+// rest returns for how long nothing has to be looked at, and nothing is due.
+func (e *experiment) rest(now time.Time) time.Duration {
+	if e.phase != PhaseRunning && e.phase != PhaseDraining {
+		return observeEvery
+	}
+	rest := observeEvery
+	if e.phase == PhaseRunning && e.cuts.quiet() {
+		rest = max(rest, e.s.idle)
+	}
+	elapsed := now.Sub(e.began)
+	for _, due := range []time.Duration{e.schedule.due(), e.s.cfg.Load.Duration} {
+		if left := due - elapsed; left > 0 { // else it has been done
+			rest = min(rest, left)
+		}
+	}
+	return rest
 }
 
 // aside runs work beside the session's goroutine, and what it returns in it.
 func (e *experiment) aside(work func(ctx context.Context) (then func())) {
 	e.s.background.Go(func() {
-		then := work(e.s.ctx)
+		then := guarded(e.s.ctx, work)
 		select {
 		case e.then <- then:
 		case <-e.s.done:
 		}
 	})
+}
+
+// guarded does the work; a panic in it becomes one of the session's goroutine.
+func guarded(ctx context.Context, work func(ctx context.Context) (then func())) (then func()) {
+	defer func() {
+		if r := recover(); r != nil {
+			broken := &PanicError{Value: r, Stack: debug.Stack()}
+			then = func() { panic(broken) }
+		}
+	}()
+	return work(ctx)
+}
+
+// rescue ends a session whose own goroutine has panicked: there is no verdict then, but whoever waits for the end is told.
+func (s *Session) rescue() {
+	r := recover()
+	if r == nil {
+		return
+	}
+	broken, ok := r.(*PanicError)
+	if !ok {
+		broken = &PanicError{Value: r, Stack: debug.Stack()}
+	}
+	s.log.Error("session", "error", broken, "stack", string(broken.Stack))
+	s.abandon.Store(true)
+	s.cancel()
+	s.closeInstances()
+	s.cancelVerify()
+	s.err = errors.Join(broken, s.closeRest())
 }
 
 // setPhase moves on and says so.
@@ -104,15 +157,15 @@ func (e *experiment) observe(now time.Time) {
 	default:
 	}
 	if now.After(e.nextTrim) {
-		e.nextTrim = now.Add(trimEvery)
+		e.nextTrim = now.Add(max(trimEvery, trimIdle*e.s.idle))
 		e.trim()
 	}
 	e.noteVerdict()
 	snap := e.publish(now, statuses)
-	if now.After(e.nextLog) {
+	if every := e.s.cfg.Session.SnapshotInterval; every > 0 && now.After(e.nextLog) {
 		// From the time it was due, so that ticks do not add up to a drift.
-		if e.nextLog = e.nextLog.Add(logEvery); e.nextLog.Before(now) {
-			e.nextLog = now.Add(logEvery)
+		if e.nextLog = e.nextLog.Add(every); e.nextLog.Before(now) {
+			e.nextLog = now.Add(every)
 		}
 		e.s.events.Snapshot(snap)
 	}

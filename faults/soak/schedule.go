@@ -1,7 +1,6 @@
 package soak
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -23,12 +22,8 @@ type plannedHeal struct {
 	at       time.Duration
 }
 
-func newSchedule(cfg *Config) schedule {
-	s := schedule{cuts: slices.Clone(cfg.Faults.Cuts), faults: slices.Clone(cfg.Faults.Faults)}
-	slices.SortStableFunc(s.cuts, func(a, b CutSpec) int { return cmp.Compare(a.Start, b.Start) })
-	slices.SortStableFunc(s.faults, func(a, b FaultSpec) int { return cmp.Compare(a.Start, b.Start) })
-	return s
-}
+// newSchedule takes over a script, which is in order.
+func newSchedule(script Script) schedule { return schedule{cuts: script.Cuts, faults: script.Faults} }
 
 // stop drops what has not begun yet.
 func (s *schedule) stop() { s.cuts, s.faults = nil, nil }
@@ -42,17 +37,31 @@ func (s *schedule) next(elapsed time.Duration) *PlannedCut {
 	return &PlannedCut{Instance: c.Instance, Direction: c.Direction.String(), In: max(0, c.Start-elapsed), Length: c.Length}
 }
 
+// due returns when the next thing is to be done; 0 when there is none.
+func (s *schedule) due() time.Duration {
+	var times []time.Duration
+	if len(s.cuts) > 0 {
+		times = append(times, s.cuts[0].Start)
+	}
+	if len(s.faults) > 0 {
+		times = append(times, s.faults[0].Start)
+	}
+	for _, h := range s.heals {
+		times = append(times, h.at)
+	}
+	if len(times) == 0 {
+		return 0
+	}
+	return slices.Min(times)
+}
+
 // applySchedule does what is due. Heals come before cuts, so that a cut that follows another at once is not healed by it.
 func (e *experiment) applySchedule(now time.Time) {
 	elapsed := now.Sub(e.began)
 	s := &e.schedule
-	s.heals = slices.DeleteFunc(s.heals, func(h plannedHeal) bool {
-		if elapsed < h.at {
-			return false
-		}
-		e.heal(e.s.member(h.instance), now)
-		return true
-	})
+	for _, h := range s.healed(elapsed) {
+		e.heal(e.s.member(h), now)
+	}
 	for len(s.cuts) > 0 && elapsed >= s.cuts[0].Start {
 		c := s.cuts[0]
 		s.cuts = s.cuts[1:]
@@ -64,6 +73,23 @@ func (e *experiment) applySchedule(now time.Time) {
 		s.faults = s.faults[1:]
 		e.fault(f, elapsed)
 	}
+}
+
+// healed takes the heals that are due and returns the instances that are to be healed: those of which no other cut goes on.
+func (s *schedule) healed(elapsed time.Duration) []string {
+	var over []string
+	s.heals = slices.DeleteFunc(s.heals, func(h plannedHeal) bool {
+		if elapsed >= h.at {
+			over = append(over, h.instance)
+		}
+		return elapsed >= h.at
+	})
+	return slices.DeleteFunc(over, s.healPlanned)
+}
+
+// healPlanned reports whether the schedule will heal an instance.
+func (s *schedule) healPlanned(instance string) bool {
+	return slices.ContainsFunc(s.heals, func(h plannedHeal) bool { return h.instance == instance })
 }
 
 // obey does what somebody asked for by hand.
@@ -112,8 +138,7 @@ func (e *experiment) heal(m *member, now time.Time) {
 // healManual heals the cuts that no schedule will.
 func (e *experiment) healManual() {
 	for _, m := range e.s.members {
-		planned := slices.ContainsFunc(e.schedule.heals, func(h plannedHeal) bool { return h.instance == m.name })
-		if !planned {
+		if !e.schedule.healPlanned(m.name) {
 			e.heal(m, time.Now())
 		}
 	}

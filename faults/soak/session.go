@@ -18,6 +18,7 @@ import (
 	"eostop/faults/verify"
 	"eostop/runtime"
 	"eostop/runtime/journal"
+	"eostop/runtime/metrics"
 	"eostop/runtime/state"
 	"eostop/runtime/topology"
 
@@ -31,6 +32,9 @@ type Deps struct {
 	Logger *slog.Logger
 	// FS holds the state directory; nil is the disk.
 	FS vfs.FS
+	// Idle is how often instances are looked at while nothing is expected of them: no cut to be noticed or recovered from. 0
+	// looks always as often as can be, for those who watch.
+	Idle time.Duration
 }
 
 // Session is one experiment: brokers, instances, load, cuts and verifier, from start to verdict. Its methods may be called
@@ -39,6 +43,8 @@ type Session struct {
 	cfg     Config
 	log     *slog.Logger
 	fs      vfs.FS
+	idle    time.Duration
+	script  Script // what is going to be done to the instances
 	program *topology.Topology
 	topics  ProgramTopics
 	model   string // of the verifier
@@ -54,6 +60,9 @@ type Session struct {
 	load     *Generator // nil without load
 	verifier *verify.Verifier
 	stateDir string // temporary, to be removed; empty when the user chose one
+
+	registries []*metrics.Registry // of the instances, in their order
+	metrics    *metricsServer      // nil if none is wanted
 
 	ctx    context.Context // ends everything at once
 	cancel context.CancelFunc
@@ -104,12 +113,17 @@ func New(cfg Config, program *topology.Topology, deps Deps) (*Session, error) {
 	}
 	named, _ := findBuiltin(cfg.Application.Topology)
 	s := &Session{
-		cfg: cfg, log: deps.Logger, fs: deps.FS, program: program, topics: named.topics(cfg.Application.ID), model: named.model, seed: cfg.Load.Seed,
+		cfg: cfg, log: deps.Logger, fs: deps.FS, idle: deps.Idle, program: program, topics: named.topics(cfg.Application.ID), model: named.model, seed: cfg.Load.Seed,
 		commands: make(chan command), stop: make(chan struct{}), done: make(chan struct{}),
 	}
 	if s.seed == 0 {
-		s.seed = rand.Int64N(1 << 53) // so that it survives JSON readers that know floating point only
+		s.seed = newSeed()
 	}
+	script, err := cfg.Script(s.seed)
+	if err != nil {
+		return nil, &UsageError{err}
+	}
+	s.script = script
 	if program == nil {
 		built, err := named.build(cfg.Application.ID)
 		if err != nil {
@@ -122,10 +136,22 @@ func New(cfg Config, program *topology.Topology, deps Deps) (*Session, error) {
 	if cfg.Load.Enabled {
 		s.loadRun = uint64(time.Now().UnixNano())
 	}
+	level, err := metrics.ParseLevel(cfg.Runtime.RecordingLevel)
+	if err != nil {
+		return nil, Usagef("runtime.recording_level: %w", err)
+	}
+	for _, name := range cfg.InstanceNames() {
+		s.registries = append(s.registries, metrics.New(metrics.Config{
+			ClientID: name, ApplicationID: cfg.Application.ID, Version: Version, CommitID: Revision(), Level: level,
+		}))
+	}
 	s.journal = journal.New(journalEvents)
 	s.snapshot.Store(s.emptySnapshot())
 	return s, nil
 }
+
+// newSeed draws a seed, one that survives JSON readers that know floating point only.
+func newSeed() int64 { return 1 + rand.Int64N(1<<53-1) }
 
 const (
 	journalEvents = 4096 // events kept for the screen
@@ -146,7 +172,10 @@ func (s *Session) Start(ctx context.Context) error {
 }
 
 func (s *Session) open(ctx context.Context) error {
-	var err error
+	err := s.serveMetrics()
+	if err != nil {
+		return err
+	}
 	if s.cluster, err = openCluster(ctx, &s.cfg); err != nil {
 		return err
 	}
@@ -187,13 +216,12 @@ func (s *Session) openInstances() error {
 	}
 	s.cache = state.NewCache(int64(s.cfg.Runtime.StoreCache))
 	s.injector = newInjector(s.ctx)
-	for n := range s.cfg.Runtime.Instances {
-		name := fmt.Sprintf("%s%d", s.cfg.Application.Name, n+1)
+	for n, name := range s.cfg.InstanceNames() {
 		m := &member{name: name, link: faults.NewLink(name)}
 		cfg := s.instanceConfig(name, filepath.Join(root, name))
 		m.instance, err = runtime.New(cfg, s.program, runtime.Env{
 			Brokers: s.cluster.brokers, Dial: m.link.Wrap(s.cluster.dial), ClusterID: s.cluster.id, FS: s.fs, Cache: s.cache,
-			Journal: s.journal, Logger: s.log, OnLoop: s.injector.onLoop,
+			Journal: s.journal, Logger: s.log, OnLoop: s.injector.onLoop, Metrics: s.registries[n],
 		})
 		if err != nil {
 			m.link.Close()
@@ -258,6 +286,7 @@ func (s *Session) instanceConfig(name, dir string) runtime.Config {
 		cfg.GroupInstanceID = name
 	}
 	cfg.CommitInterval, cfg.SessionTimeout, cfg.HeartbeatInterval = r.CommitInterval, r.SessionTimeout, r.HeartbeatInterval
+	cfg.PollInterval, cfg.FetchMaxWait = r.PollInterval, r.FetchMaxWait
 	cfg.RebalanceTimeout, cfg.TransactionTimeout = r.RebalanceTimeout, r.TransactionTimeout
 	cfg.ReplicationFactor = int16(s.cfg.Cluster.ReplicationFactor)
 	cfg.RepartitionPurgeInterval, cfg.ActiveFencing = r.RepartitionPurgeInterval, r.ActiveFencing
@@ -277,7 +306,7 @@ func (s *Session) openLoad() error {
 	}
 	load, err := NewGenerator(LoadConfig{
 		Topology: s.cfg.Application.Topology, Input: s.cfg.Load.Input,
-		Rate: s.cfg.Load.Rate, Records: s.cfg.Load.Records, Keys: s.cfg.Load.Keys, ValueBytes: s.cfg.Load.ValueBytes,
+		Rate: s.cfg.Load.Rate, Interval: s.cfg.Load.Interval, Records: s.cfg.Load.Records, Keys: s.cfg.Load.Keys, ValueBytes: s.cfg.Load.ValueBytes,
 		Partitions: int32(s.cfg.Cluster.Partitions), Seed: s.seed, Run: s.loadRun,
 	}, s.topics.Input, append(s.cluster.options(), kgo.ClientID("eostop-load"))...)
 	if err != nil {

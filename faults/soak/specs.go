@@ -60,6 +60,11 @@ func (c CutSpec) String() string {
 	return s
 }
 
+// overlaps reports whether two cuts are of one instance at the same time.
+func (c CutSpec) overlaps(other CutSpec) bool {
+	return other.Instance == c.Instance && other.Start+other.Length > c.Start && c.Start+c.Length > other.Start
+}
+
 // MarshalText returns what ParseCut reads.
 func (c CutSpec) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
 

@@ -32,8 +32,9 @@ const (
 	maxNodes              = 100
 	minSegmentBytes       = 4 << 10
 	maxSegmentBytes       = 64 << 20
-	maxApplicationID      = 150 // leaves room for the rest of a topic's name, which has at most 249 characters
-	minValueBytes         = 8   // the amount at the beginning of each value
+	maxApplicationID      = 150                     // leaves room for the rest of a topic's name, which has at most 249 characters
+	minValueBytes         = 8                       // the amount at the beginning of each value
+	maxFetchWait          = 1500 * time.Millisecond // threads show DISCONNECTED after a silence of 2 s
 )
 
 // A choice is a setting with a fixed set of values, of which some belong to later versions.
@@ -157,6 +158,8 @@ func (v *validator) runtime() {
 	v.between("runtime.threads", r.Threads, 1, maxThreads)
 	v.choice(choice{"runtime.state_mode", r.StateMode, names(runtime.StateModes()), nil, "state mode"})
 	v.duration("runtime.commit_interval", r.CommitInterval, time.Millisecond, maxTransactionTimeout)
+	v.duration("runtime.poll_interval", r.PollInterval, time.Millisecond, time.Minute)
+	v.duration("runtime.fetch_max_wait", r.FetchMaxWait, time.Millisecond, maxFetchWait)
 	shortest := 100 * time.Millisecond // A real cluster may be configured for anything.
 	if len(v.config.Cluster.Brokers) == 0 {
 		shortest = minSessionTimeout
@@ -199,6 +202,9 @@ func (v *validator) load() {
 	l := &v.config.Load
 	v.check(l.Rate > 0 && l.Rate <= maxLoadRate, "load.rate",
 		"%v is out of range; valid: above 0 and up to %d (no load at all: load.enabled false)", l.Rate, maxLoadRate)
+	v.duration("load.interval", l.Interval, minLoadInterval, maxLoadInterval)
+	v.check(l.Rate*l.Interval.Seconds() <= loadMaxPending, "load.interval",
+		"%s at %v records a second is more than %d at once; make it shorter", formatDuration(l.Interval), l.Rate, loadMaxPending)
 	v.check(l.Records >= 0, "load.records", "%d is negative; valid: 0 (no limit) and more", l.Records)
 	v.check(l.Enabled || l.Records <= 0, "load.records", "%d, but there is no load (load.enabled is false); leave one of them out", l.Records)
 	v.check(l.Enabled || l.Input == "", "load.input", "%s, but there is no load (load.enabled is false); leave one of them out", l.Input)
@@ -209,29 +215,36 @@ func (v *validator) load() {
 
 func (v *validator) faults() {
 	c := v.config
-	names := c.InstanceNames()
-	valid := describeNames(names)
-	for i, cut := range c.Faults.Cuts {
-		key := fmt.Sprintf("faults.cuts[%d]", i)
-		v.check(slices.Contains(names, cut.Instance), key, "there is no instance %q; valid: %s", cut.Instance, valid)
-		v.check(cut.Length > 0, key, "lasts %s; valid: more than 0s", formatDuration(cut.Length))
-		v.starts(key, cut.Start)
-		for _, other := range c.Faults.Cuts[:i] {
-			v.check(other.Instance != cut.Instance || other.Start+other.Length <= cut.Start || cut.Start+cut.Length <= other.Start, key,
-				"%s overlaps %s; valid: cuts of one instance that follow one another", cut, other)
-		}
-	}
-	for i, fault := range c.Faults.Faults {
-		key := fmt.Sprintf("faults.faults[%d]", i)
-		v.check(slices.Contains(names, fault.Instance), key, "there is no instance %q; valid: %s", fault.Instance, valid)
-		v.check(fault.Kind == FaultPanic || fault.Kind == FaultStall, key, "%q is not a kind of fault; valid: %s", fault.Kind, availableFaults())
-		v.check(fault.Thread >= 1 && fault.Thread <= c.Runtime.Threads, key, "there is no thread %d; valid: 1 to %d", fault.Thread, c.Runtime.Threads)
-		v.starts(key, fault.Start)
-	}
+	v.script("faults.", c.Faults.Cuts, c.Faults.Faults)
+	v.check(c.Faults.Schedule == "" || isScriptFile(c.Faults.Schedule) || slices.Contains(ScheduleNames(), c.Faults.Schedule), "faults.schedule",
+		"%q is not a schedule; valid: %s, or a file that ends in .yaml", c.Faults.Schedule, strings.Join(ScheduleNames(), ", "))
 	v.choice(choice{"faults.profile", c.Faults.Profile, ProfileNames(), nil, "profile"})
 	if p, ok := findProfile(c.Faults.Profile); ok {
 		v.check(p.existed(runtime.Guarantee(c.Runtime.Guarantee)), "faults.profile", "%s never existed with %s; valid with it: runtime.guarantee %s",
 			p.name, c.Runtime.Guarantee, p.describeGuarantees())
+	}
+}
+
+// script checks cuts and faults against the instances that there will be. The prefix leads to the keys that hold them.
+func (v *validator) script(prefix string, cuts []CutSpec, faults []FaultSpec) {
+	c := v.config
+	names := c.InstanceNames()
+	valid := describeNames(names)
+	for i, cut := range cuts {
+		key := fmt.Sprintf("%scuts[%d]", prefix, i)
+		v.check(slices.Contains(names, cut.Instance), key, "there is no instance %q; valid: %s", cut.Instance, valid)
+		v.check(cut.Length > 0, key, "lasts %s; valid: more than 0s", formatDuration(cut.Length))
+		v.starts(key, cut.Start)
+		if at := slices.IndexFunc(cuts[:i], cut.overlaps); at >= 0 {
+			v.check(false, key, "%s overlaps %s; valid: cuts of one instance that follow one another", cut, cuts[at])
+		}
+	}
+	for i, fault := range faults {
+		key := fmt.Sprintf("%sfaults[%d]", prefix, i)
+		v.check(slices.Contains(names, fault.Instance), key, "there is no instance %q; valid: %s", fault.Instance, valid)
+		v.check(fault.Kind == FaultPanic || fault.Kind == FaultStall, key, "%q is not a kind of fault; valid: %s", fault.Kind, availableFaults())
+		v.check(fault.Thread >= 1 && fault.Thread <= c.Runtime.Threads, key, "there is no thread %d; valid: 1 to %d", fault.Thread, c.Runtime.Threads)
+		v.starts(key, fault.Start)
 	}
 }
 
@@ -255,8 +268,12 @@ func describeNames(names []string) string {
 
 func (v *validator) rest() {
 	c := v.config
+	v.duration("verify.interval", c.Verify.Interval, time.Millisecond, time.Minute)
+	v.check(c.Session.SnapshotInterval >= 0, "session.snapshot_interval", "%s is negative; valid: 0s (none) and more", formatDuration(c.Session.SnapshotInterval))
 	v.choice(choice{"ui.theme", c.UI.Theme, []string{"ansi", "colorblind", "mono"}, []string{"dark", "light"}, "theme"})
 	v.between("ui.fps", c.UI.FPS, 1, 30)
+	v.check(c.Session.Metrics == "" || validAddress(c.Session.Metrics, true), "session.metrics",
+		"%q is not an address; write HOST:PORT, like 127.0.0.1:9464", c.Session.Metrics)
 	v.check(c.Session.Pprof == "" || validAddress(c.Session.Pprof, true), "session.pprof",
 		"%q is not an address; write HOST:PORT, like 127.0.0.1:6060", c.Session.Pprof)
 	v.choice(choice{"session.log_level", c.Session.LogLevel, []string{"debug", "info", "warn", "error"}, nil, "log level"})

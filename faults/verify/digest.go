@@ -164,7 +164,7 @@ const foldAttempts = 5
 // foldOnce reads the changelogs once, and calls trimmed if some of what it wanted to read is gone.
 func foldOnce(ctx context.Context, base []kgo.Opt, changelogs map[string]string, trimmed func()) (map[string][]table, []string, error) {
 	var doubts []string
-	r, err := newReader(base, func(topic string, partition int32, next int64) {
+	r, err := newReader(base, 0, func(topic string, partition int32, next int64) {
 		trimmed()
 		doubts = append(doubts, fmt.Sprintf("offset %d of changelog %s-%d was deleted before it could be read", next, topic, partition))
 	})

@@ -51,10 +51,10 @@
 // # At least once
 //
 // Under at_least_once only streams with an output for each input are judged: a missing one is lost, further ones are
-// counted as duplicates and are no violation. Neither order nor values are checked there, except where processing again
-// makes no difference (passthrough) or can only add (the soak program's maxima, the counts that come out of a cache):
-// processing again shifts counts, sums and the points at which a filter lets them pass. Stores are compared with
-// their changelogs only.
+// counted as duplicates and are no violation. Neither order nor values are checked there, except of a program without
+// state: processing again shifts counts, sums and the points at which a filter lets them pass, and a former owner's late
+// writes to a changelog can take a later one back. Of counts that come out of a cache only that there is none is noticed.
+// Stores are compared with their changelogs only.
 //
 // # No provenance
 //

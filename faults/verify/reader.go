@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -45,15 +46,15 @@ type reader struct {
 	gone       func(topic string, partition int32, next int64) // is told once that the log does not have the next offset any more
 }
 
-// newReader builds a reader; it reaches no broker before start.
-func newReader(base []kgo.Opt, gone func(topic string, partition int32, next int64)) (*reader, error) {
+// newReader builds a reader; it reaches no broker before start. Its fetches wait as long for records to come together; 0 = fetchMaxWait.
+func newReader(base []kgo.Opt, wait time.Duration, gone func(topic string, partition int32, next int64)) (*reader, error) {
 	opts := append(slices.Clone(base),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.KeepControlRecords(), // so that positions pass the markers of transactions, and reach the end
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 		kgo.MetadataMinAge(100*time.Millisecond),
 		kgo.FetchMinBytes(fetchMinBytes),
-		kgo.FetchMaxWait(fetchMaxWait),
+		kgo.FetchMaxWait(cmp.Or(wait, fetchMaxWait)),
 		kgo.FetchMaxBytes(fetchMaxBytes),
 		kgo.DisableClientMetrics(),
 	)

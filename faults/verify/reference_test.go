@@ -276,7 +276,7 @@ func (r *reference) pair(store string, p int, key []byte) (a, b int64) {
 // put changes an entry, named by the message's key.
 func (r *reference) put(store string, p int, m message, numbers ...int64) {
 	m.value = pack(numbers...)
-	if !r.mode.Cached {
+	if !r.mode.Cached || store == storeMax { // the one store that is not cached
 		r.write(store, p, m)
 		return
 	}

@@ -59,9 +59,9 @@ const (
 // shows it: it holds all of them. So group-count and group-sum are checked exactly, once the group-max output of the
 // same input was seen, and total is checked exactly in its own order.
 //
-// With a cache max is not written for each input, and what goes on to the group is what the max stream shows. How
-// changes meet in a group is not shown any more, so the numbers of groups and the total are followed by ledgers. That of the
-// maxima and the sum of the deltas depend on the inputs only in the end; the number of changes is that of outputs.
+// With a cache, which stands before all stores but that of max, outputs are swallowed, and the order of a group's changes is
+// not shown any more. So the numbers of groups are followed by ledgers, and so is the total, whose events are the outputs on the
+// group-max stream.
 type soakModel struct {
 	hash      func([]byte) uint32
 	mode      Mode
@@ -82,7 +82,6 @@ type soakKey struct {
 	name                   []byte // reversed
 	group                  int
 	count, sum, max, delta int64
-	shown                  int64    // maximum that was written last, -1 = none
 	tenths                 [2]int64 // count and sum that were written last
 }
 
@@ -101,14 +100,14 @@ func (m *soakModel) Streams() []Stream {
 	streams := []Stream{
 		soakCount:      {Role: "count", Skips: c},
 		soakSum:        {Role: "sum", Skips: c},
-		soakMax:        {Role: "max", Skips: c, Always: true, Latency: true},
+		soakMax:        {Role: "max", Always: true, Latency: true},
 		soakGroupCount: {Role: "group-count", Skips: c, Shared: c, Pooled: true, Depth: 1},
 		soakGroupSum:   {Role: "group-sum", Skips: c, Shared: c, Pooled: true, Depth: 1},
 		soakGroupMax:   {Role: "group-max", Skips: c, Shared: c, Pooled: true},
 		soakTotal:      {Role: "total", Skips: c, Shared: c, Pooled: true},
 	}
 	if c {
-		streams[soakGroupMax].Depth, streams[soakTotal].Depth = 1, 2
+		streams[soakTotal].Depth = 1 // it is made of what the group-max stream shows
 	}
 	return streams
 }
@@ -144,7 +143,7 @@ func (m *soakModel) key(name []byte) int32 {
 		slices.Reverse(reversed)
 		id = int32(len(m.keys))
 		m.ids[string(name)] = id
-		m.keys = append(m.keys, soakKey{name: reversed, group: partitionOf(m.hash, reversed, soakGroups), max: -1, shown: -1})
+		m.keys = append(m.keys, soakKey{name: reversed, group: partitionOf(m.hash, reversed, soakGroups), max: -1})
 	}
 	return id
 }
@@ -169,30 +168,31 @@ func (m *soakModel) Apply(_ int32, name, value []byte, effects []Effect) []Effec
 	if k.sum%soakEvery == 0 {
 		e.Due |= Bit(soakSum)
 	}
-	switch {
-	case m.mode.Cached && !m.anonymous:
-		e.Open = soakSecond // every one that is written may be a change against the one that was written before
-	case !m.mode.Cached && k.delta > 0:
-		e.Due, e.Open = m.change(k, e.Due)
+	if k.delta > 0 {
+		m.change(k, &e)
 	}
 	return append(effects, e)
 }
 
-// soakSecond are the streams of what becomes of changes.
-const soakSecond Bits = 1<<soakGroupCount | 1<<soakGroupSum | 1<<soakGroupMax | 1<<soakTotal
-
-// change applies a change of a key's maximum to its group and returns what is owed and what is open, beside what is
-// owed already.
-func (m *soakModel) change(k *soakKey, owed Bits) (due, open Bits) {
+// change applies a change of a key's maximum to its group, and notes what is owed for it.
+func (m *soakModel) change(k *soakKey, e *Effect) {
 	g := &m.groups[k.group]
 	g.apply(k.delta, k.max)
-	if !m.anonymous {
-		return owed | Bit(soakGroupMax) | Bit(soakTotal), Bit(soakGroupCount) | Bit(soakGroupSum)
+	if m.mode.Cached || m.anonymous {
+		g.note(k.delta, k.max)
 	}
-	g.note(k.delta, k.max)
-	m.total.events.apply(1)
-	m.total.peak.apply(k.max)
-	return owed, 0
+	switch {
+	case m.anonymous && !m.mode.Cached:
+		m.total.events.apply(1)
+		m.total.peak.apply(k.max)
+	case m.anonymous:
+	case m.mode.Cached:
+		e.Due |= Bit(soakGroupCount) | Bit(soakGroupSum) | Bit(soakGroupMax)
+		e.Open = Bit(soakTotal)
+	default:
+		e.Due |= Bit(soakGroupMax) | Bit(soakTotal)
+		e.Open = Bit(soakGroupCount) | Bit(soakGroupSum)
+	}
 }
 
 // Splits implements Model.
@@ -203,7 +203,7 @@ func (m *soakModel) Unit(int, int32, []byte) (int32, bool) { return noUnit, true
 
 // Ready implements Model.
 func (m *soakModel) Ready(stream int, e *Effect, _, value []byte) bool {
-	if m.lax || !m.mode.Cached || !soakSecond.Has(stream) {
+	if m.lax || !m.mode.Cached || stream < soakGroupCount {
 		return true
 	}
 	return m.ready(stream, m.keys[e.Unit].group, value)
@@ -227,15 +227,8 @@ func (m *soakModel) Check(stream int, e *Effect, name, value []byte) Finding {
 	wrong := m.checkForm(stream, k.name, m.groups[k.group].name, name, value)
 	switch {
 	case m.lax:
-		// Inputs that are not known, or were processed before, can only have raised it.
-		if wrong == "" && number(value) < f[factMax] {
-			wrong = fmt.Sprintf("max %d, want at least %d", number(value), f[factMax])
-		}
-		if wrong == "" {
-			k.shown = max(k.shown, number(value))
-		}
 		return Finding{Wrong: wrong}
-	case m.mode.Cached:
+	case m.mode.Cached && stream != soakMax:
 		return m.checkCached(stream, e, value, wrong)
 	case wrong != "" && stream == soakGroupMax:
 		due, settled := m.groups[k.group].follow(f)
@@ -310,12 +303,9 @@ func (m *soakModel) checkTotal(f *Facts, value []byte) string {
 func (m *soakModel) Missed(stream int, e *Effect) (settled Bits, blame bool) {
 	g := &m.groups[m.keys[e.Unit].group]
 	switch {
-	case m.mode.Cached && stream == soakMax:
-		m.loosen(g)
-		return soakSecond, true
 	case m.mode.Cached:
-		if soakSecond.Has(stream) {
-			m.loosen(g)
+		if stream == soakTotal {
+			m.loosen()
 		}
 		return 0, true
 	case stream == soakGroupCount:
@@ -377,9 +367,9 @@ func (m *soakModel) Matches(stream int, e *Effect, name, value []byte) bool {
 	case m.checkForm(stream, k.name, nil, name, value) != "":
 		return false
 	case m.lax:
-		return number(value) >= f[factMax]
+		return true
 	case stream == soakMax:
-		return number(value) == f[factMax] && (m.mode.Cached || number(value[8:]) == f[factDelta])
+		return number(value) == f[factMax] && number(value[8:]) == f[factDelta]
 	default:
 		return checkTenth(stream, f, value) == ""
 	}

@@ -2,85 +2,46 @@ package verify
 
 import "fmt"
 
-// What the soak model does where a cache swallows intermediate results.
+// What the soak model does where a cache swallows intermediate results, or outputs carry no provenance.
 
-// checkCached judges an output. Wrong is what is wrong with its form.
+// checkCached judges an output behind a cache. Wrong is what is wrong with its form.
 func (m *soakModel) checkCached(stream int, e *Effect, value []byte, wrong string) Finding {
 	k, f := &m.keys[e.Unit], &e.Facts
-	g := &m.groups[k.group]
 	switch {
-	case stream == soakMax:
-		return m.checkMaximum(e, value, wrong)
-	case !soakSecond.Has(stream):
+	case stream < soakGroupCount:
 		if wrong == "" {
 			wrong = checkTenth(stream, f, value)
 		}
-		k.tenths[stream-soakCount] = f[stream-soakCount+factCount]
+		k.tenths[stream] = f[stream-soakCount+factCount]
 		return Finding{Wrong: wrong}
+	case f[factDelta] <= 0:
+		return Finding{Wrong: "the input does not change its key's maximum"}
 	case !e.Due.Has(stream):
 		return Finding{Wrong: "what it is made of was not written for this input"}
 	}
-	m.prove(stream, e)
-	var due Bits
-	if stream == soakGroupMax { // each one goes on to the total
-		m.total.events.apply(1)
-		m.total.peak.apply(f[factMax])
-		due = Bit(soakTotal)
-	}
-	if wrong != "" {
-		return Finding{Wrong: wrong, Due: due}
-	}
-	if stream == soakGroupMax {
-		// What was shown of the group is what the total is made of.
-		m.total.peak.apply(min(number(value), g.ledger(stream).applied))
-	}
-	finding := m.checkLedgers(stream, g, value)
-	finding.Due = due
-	return finding
-}
-
-// checkMaximum judges an output of the max stream. Its delta says on which one it follows, so that none can be missing
-// between.
-func (m *soakModel) checkMaximum(e *Effect, value []byte, wrong string) Finding {
-	k, f := &m.keys[e.Unit], &e.Facts
 	g := &m.groups[k.group]
-	delta := f[factMax] - k.shown
+	m.prove(stream, e)
 	finding := Finding{Wrong: wrong}
 	if wrong == "" {
-		switch got := number(value[8:]); {
-		case number(value) != f[factMax]:
-			finding.Wrong = differs("max", number(value), f[factMax], 1)
-		case got >= 0 && got < delta:
-			finding.Kind = KindLost
-			finding.Wrong = fmt.Sprintf("it follows on max %d, but the last one seen is %d", f[factMax]-got, k.shown)
-		default:
-			finding.Wrong = differs("delta", got, delta, 1)
-		}
+		finding = m.checkLedgers(stream, g, value)
 	}
-	if finding.Wrong != "" {
-		m.loosen(g)
+	if stream == soakGroupMax {
+		finding.Due = Bit(soakTotal)
+		m.pass(g, value)
 	}
-	k.shown, f[factDelta] = f[factMax], delta
-	if delta <= 0 { // it wraps around
-		finding.Settled = soakSecond
-		return finding
-	}
-	g.note(delta, f[factMax])
-	if m.anonymous {
-		return finding
-	}
-	// The total is made of what the group shows.
-	finding.Due = Bit(soakGroupCount) | Bit(soakGroupSum) | Bit(soakGroupMax)
 	return finding
 }
 
-// loosen gives up the upper bounds of a group, and so of the total, after a fault in what they are made of.
-func (m *soakModel) loosen(g *soakGroup) {
-	for i := range g.ledgers {
-		g.ledgers[i].loose = true
+// pass takes note that what the group-max stream shows goes on to the total.
+func (m *soakModel) pass(g *soakGroup, value []byte) {
+	m.total.events.apply(1)
+	if len(value) == 8 {
+		m.total.peak.apply(min(number(value), g.ledger(soakGroupMax).applied))
 	}
-	m.total.events.loose, m.total.peak.loose = true, true
 }
+
+// loosen gives up the upper bounds of the total, after a fault in what it is made of.
+func (m *soakModel) loosen() { m.total.events.loose, m.total.peak.loose = true, true }
 
 // prove takes note that a change has gone into what a stream shows.
 func (m *soakModel) prove(stream int, e *Effect) {
@@ -112,18 +73,11 @@ func (m *soakModel) checkLedgers(stream int, g *soakGroup, value []byte) Finding
 
 // Stands implements Model.
 func (m *soakModel) Stands(stream int, e *Effect) Bits {
-	switch {
-	case stream == soakMax:
-		return soakSecond
-	case !soakSecond.Has(stream):
-		return 0
-	case stream == soakGroupMax:
-		m.prove(stream, e)
+	m.prove(stream, e)
+	if stream == soakGroupMax {
 		return Bit(soakTotal)
-	default:
-		m.prove(stream, e)
-		return 0
 	}
+	return 0
 }
 
 // Short implements Model.
@@ -181,15 +135,7 @@ func (m *soakModel) Fingerprint(int, []byte, []byte) int64 { return 0 }
 
 // Covered implements Model.
 func (m *soakModel) Covered(stream int, e *Effect) bool {
-	k, f := &m.keys[e.Unit], &e.Facts
-	switch {
-	case stream == soakMax:
-		return k.shown == f[factMax] || m.lax && k.shown > f[factMax]
-	case soakSecond.Has(stream):
-		return false
-	default:
-		return k.tenths[stream-soakCount] == f[stream-soakCount+factCount]
-	}
+	return stream < soakMax && m.keys[e.Unit].tenths[stream] == e.Facts[stream-soakCount+factCount]
 }
 
 // CheckAnonymous implements Model.
@@ -215,8 +161,7 @@ func (m *soakModel) CheckAnonymous(stream int, name, value []byte, forced bool) 
 	if stream == soakGroupMax {
 		g.maxima++
 		if m.mode.Cached {
-			m.total.events.apply(1)
-			m.total.peak.apply(number(value))
+			m.pass(g, value)
 		}
 	}
 	return m.checkLedgers(stream, g, value).Wrong, true

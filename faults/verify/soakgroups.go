@@ -42,21 +42,6 @@ func (g *soakGroup) note(delta, peak int64) {
 	}
 }
 
-// state returns what the stores hold at last.
-func (g *soakGroup) state(cached bool) aggregateOf {
-	s := aggregateOf{g.name, g.aggregate}
-	if cached {
-		s.aggregate = aggregate{g.ledgers[0].applied, g.ledgers[1].applied, g.ledgers[2].applied}
-	}
-	return s
-}
-
-// aggregateOf is an aggregate with the name of its group.
-type aggregateOf struct {
-	name []byte
-	aggregate
-}
-
 // follow takes the next change in the order of the group-max stream, which decides what else is owed for it.
 func (g *soakGroup) follow(f *Facts) (due, settled Bits) {
 	g.replay.apply(f[factDelta], f[factMax])

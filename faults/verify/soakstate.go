@@ -30,7 +30,7 @@ func (m *soakModel) State(store string, fn func(key, value []byte)) {
 		}
 	case storeGroupCount, storeGroupSum, storeGroupMax:
 		for i := range m.groups {
-			g := m.groups[i].state(m.mode.Cached)
+			g := &m.groups[i]
 			switch {
 			case g.count == 0:
 			case store == storeGroupCount:
@@ -44,7 +44,7 @@ func (m *soakModel) State(store string, fn func(key, value []byte)) {
 	case storeTotal:
 		var events, peak int64
 		for i := range m.groups {
-			g := m.groups[i].state(m.mode.Cached)
+			g := &m.groups[i]
 			events += g.count
 			peak = max(peak, g.max)
 		}

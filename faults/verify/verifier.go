@@ -44,6 +44,8 @@ type Config struct {
 	// From names offsets, by topic and partition, from which on to read instead of the log start. The program must
 	// have had no state there: the model begins with the first input that is read.
 	From map[string]map[int32]int64
+	// FetchWait is how long a fetch waits for records to come together; 0 = 50 ms. What is seen, and the latency, are later by it.
+	FetchWait time.Duration
 	// Hash is Kafka's murmur2, which spreads keys over partitions and groups.
 	Hash func([]byte) uint32
 }
@@ -151,7 +153,7 @@ func (v *Verifier) Passed() map[string]map[int32]int64 {
 // exist yet and for brokers that do not answer; an error means that the client's options cannot work.
 func (v *Verifier) Run(ctx context.Context) error {
 	defer close(v.stopped)
-	r, err := newReader(v.clientOptions(), v.gone)
+	r, err := newReader(v.clientOptions(), v.config.FetchWait, v.gone)
 	if err != nil {
 		return err
 	}
@@ -239,7 +241,7 @@ func (v *Verifier) gone(topic string, partition int32, next int64) {
 
 // step reads once and judges what came.
 func (v *Verifier) step(ctx context.Context) {
-	v.reader.poll(ctx, pollWait, v.config.Input, func(topic string, partition int32, records []*kgo.Record) {
+	v.reader.poll(ctx, max(pollWait, v.config.FetchWait), v.config.Input, func(topic string, partition int32, records []*kgo.Record) {
 		if topic == v.config.Input {
 			v.takeInputs(partition, records)
 			return

@@ -169,8 +169,8 @@ func (m *wordcountModel) place(w *wordState, e *Effect) {
 	}
 }
 
-// checkCached judges a count that has come out of a cache, or whose line is not known. Processing again makes counts too high, never too low; and one
-// owner of a store may write behind another.
+// checkCached judges a count that has come out of a cache, or whose line is not known. Where lines are processed again it may
+// be anything.
 func (m *wordcountModel) checkCached(w *wordState, got int64) Finding {
 	if m.lax {
 		w.count.shown = max(w.count.shown, got)
@@ -209,6 +209,13 @@ func (m *wordcountModel) Missed(int, *Effect) (settled Bits, blame bool) { retur
 // Short implements Model.
 func (m *wordcountModel) Short(_ int, e *Effect) string {
 	w := m.of(e)
+	switch {
+	case m.lax && (w.count.shown > 0 || w.count.loose):
+		return ""
+	case m.lax:
+		w.count.loose = true
+		return fmt.Sprintf("%q: no count was written", w.name)
+	}
 	if short := w.count.short(); short != "" {
 		return fmt.Sprintf("%q: %s", w.name, short)
 	}
@@ -228,7 +235,7 @@ func (m *wordcountModel) Repeated(_ int, name, value []byte) {
 
 // Finals implements Model.
 func (m *wordcountModel) Finals() []Missing {
-	if !m.mode.Cached && m.step == 0 {
+	if m.lax || !m.mode.Cached && m.step == 0 {
 		return nil
 	}
 	var all []Missing

@@ -50,6 +50,35 @@ func BenchmarkUpdate(b *testing.B) {
 	}
 }
 
+// BenchmarkRecordCache is what a cached aggregate does: read a count, write it back plus one, and flush after 2,000 updates.
+func BenchmarkRecordCache(b *testing.B) {
+	for _, keys := range []int{1000, 100_000} {
+		b.Run(fmt.Sprintf("keys=%d", keys), func(b *testing.B) {
+			c := NewThreadCache(10<<20, FirstDirty).Open("0_0", "store")
+			c.OnFlush(func(_, _ []byte, _ int64, _ any) error { return nil })
+			rng := rand.New(rand.NewPCG(1, 2))
+			var key [16]byte
+			n := 0
+			b.ReportAllocs()
+			for b.Loop() {
+				benchKey(key[:], rng.IntN(keys))
+				var next [8]byte
+				if value, _, ok := c.Get(key[:]); ok {
+					binary.BigEndian.PutUint64(next[:], binary.BigEndian.Uint64(value)+1)
+				}
+				if err := c.Put(key[:], next[:], 1, nil); err != nil {
+					b.Fatal(err)
+				}
+				if n++; n%2000 == 0 {
+					if err := c.Flush(); err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+		})
+	}
+}
+
 // BenchmarkRestore applies a changelog of distinct keys, and one in which keys repeat, in batches of 1,000 records.
 func BenchmarkRestore(b *testing.B) {
 	for _, keys := range []int{10_000, 10_000_000} {

@@ -284,6 +284,36 @@ func TestHangingFlush(t *testing.T) {
 	}
 }
 
+// An abandoned database that is slow to end does nothing to a store that was opened in its folder after a restart of the directory.
+func TestAbandonedOutlivesDirectory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fs := hangingFS{vfs.NewMem(), make(chan struct{})}
+		f := newFixture(t, fs)
+		s := f.open(StoreOptions{})
+		put(t, s, "a", "1")
+		must(t, s.Commit(1))
+		must(t, s.engine.Load().startFlush())
+		synctest.Wait()
+		s.Abandon()
+		must(t, f.dir.Close())
+		mem := hangingFS{fs.FS, make(chan struct{})}
+		close(mem.hang)
+		f.fs = mem
+		f.openDirectory()
+		s = f.open(StoreOptions{})
+		wantStats(t, s, StoreStats{Position: -1}) // nothing was flushed
+		put(t, s, "b", "1")
+		must(t, s.Commit(2))
+		must(t, s.Flush())
+		close(fs.hang)
+		synctest.Wait()
+		must(t, s.Close())
+		s = f.open(StoreOptions{})
+		wantValue(t, s, "b", "1")
+		f.close(s)
+	})
+}
+
 // What Fatalf does depends on who calls it.
 func TestFatalf(t *testing.T) {
 	t.Run("with an error it returns, as Pebble does then", func(t *testing.T) {

@@ -122,6 +122,7 @@ func openEngine(fs vfs.FS, dir string, cache *Cache, memtable int) (*engine, met
 	options.Experimental.CompactionScheduler = pebble.NewConcurrencyLimitSchedulerWithNoPeriodicGrantingForTest()
 	// As Kafka Streams does for RocksDB: the values are small and binary, and what they would save is not worth the processor.
 	options.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionNone })
+	options.Experimental.CompactionScheduler = newCompactions()
 	options.Levels[0].FilterPolicy = bloom.FilterPolicy(10)
 	// Pebble's default scheduler looks ten times a second, in each database, whether more compactions than before may run, and the
 	// goroutine that does so is left behind when Open fails. Here it is one compaction at a time, for which the end of the one before is

@@ -18,23 +18,29 @@ var errSealed = errors.New("state store is broken: nothing more is written")
 //
 // Of what fails in its books, the manifests and their markers, an open database is not told: it would go on with figures of which it has changed only a
 // part, and may panic over them in a goroutine of its own, which ends the process. The fuse blows instead, and the database, which nobody
-// will believe any more, sees the write succeed.
+// will believe any more, sees the write succeed. While it is being opened, its errors are worth hearing.
 type gate struct {
 	vfs.FS
 	fuse *fuse
 }
 
-// books tells whether a file is one of the database's books while it is open. When it is being opened, its errors are worth hearing.
+// books tells whether a file is one of the database's books.
 func (g gate) books(name string) bool {
 	base := g.PathBase(name)
-	return g.fuse.serving.Load() && (strings.HasPrefix(base, "MANIFEST-") || strings.HasPrefix(base, "marker."))
+	return strings.HasPrefix(base, "MANIFEST-") || strings.HasPrefix(base, "marker.")
 }
 
-// conceal blows the fuse on a failure.
-func (g gate) conceal(what string, err error) {
-	if err != nil {
-		g.fuse.blow(fmt.Errorf("%s: %w", what, err))
+// conceal makes a call that concerns the books. Once the database is open, a failure blows its fuse, and a blown fuse keeps the call from being made.
+func (g gate) conceal(what string, call func() error) error {
+	if !g.fuse.serving.Load() {
+		return call()
 	}
+	if g.sealed() == nil {
+		if err := call(); err != nil {
+			g.fuse.blow(fmt.Errorf("%s: %w", what, err))
+		}
+	}
+	return nil
 }
 
 func (g gate) sealed() error {
@@ -54,7 +60,7 @@ func (g gate) Create(name string, category vfs.DiskWriteCategory) (vfs.File, err
 		}
 	}
 	if g.books(name) {
-		return g.createBook(name, category), nil
+		return g.createBook(name, category)
 	}
 	if err := g.sealed(); err != nil {
 		if g.fuse.serving.Load() {
@@ -67,28 +73,28 @@ func (g gate) Create(name string, category vfs.DiskWriteCategory) (vfs.File, err
 }
 
 func (g gate) syncParent(name string) error {
-	f, err := g.OpenDir(g.PathDir(name))
-	if err != nil {
-		if g.fuse.serving.Load() {
-			g.conceal("open folder", err)
-			return nil
+	return g.conceal("sync folder", func() error {
+		f, err := g.FS.OpenDir(g.PathDir(name))
+		if err != nil {
+			return err
 		}
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
+		return errors.Join(f.Sync(), f.Close())
+	})
 }
 
-func (g gate) createBook(name string, category vfs.DiskWriteCategory) vfs.File {
-	var f vfs.File
-	if g.sealed() == nil {
-		var err error
-		f, err = g.FS.Create(name, category)
-		g.conceal("create "+g.PathBase(name), err)
+func (g gate) createBook(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	b := book{gate: g, name: g.PathBase(name)}
+	err := g.conceal("create "+b.name, func() (err error) {
+		b.File, err = g.FS.Create(name, category)
+		return err
+	})
+	if err != nil {
+		return nil, err
 	}
-	if f == nil {
-		f = vfs.NewMemFile(nil) // nothing is written to it
+	if b.File == nil {
+		b.File = vfs.NewMemFile(nil) // nothing is written to it
 	}
-	return book{f, g, g.PathBase(name)}
+	return b, nil
 }
 
 // OpenDir opens a folder, of which Pebble syncs the entries. That belongs to its books as well.
@@ -213,41 +219,28 @@ func (f gatedFile) SyncTo(length int64) (bool, error) {
 	return f.File.SyncTo(length)
 }
 
-// book is a manifest or marker of an open database.
+// book is a manifest or a marker.
 type book struct {
 	vfs.File
 	gate gate
 	name string
 }
 
-func (b book) attempt(what string, call func() error) {
-	if b.gate.sealed() == nil {
-		b.gate.conceal(what+" "+b.name, call())
-	}
-}
-
-func (b book) Write(p []byte) (int, error) {
-	b.attempt("write", func() error {
-		_, err := b.File.Write(p)
+func (b book) Write(p []byte) (n int, err error) {
+	n = len(p)
+	err = b.gate.conceal("write "+b.name, func() (err error) {
+		n, err = b.File.Write(p)
 		return err
 	})
-	return len(p), nil
+	if err == nil {
+		n = len(p)
+	}
+	return n, err
 }
 
-func (b book) Sync() error {
-	b.attempt("sync", b.File.Sync)
-	return nil
-}
+func (b book) Sync() error { return b.gate.conceal("sync "+b.name, b.File.Sync) }
 
-func (b book) SyncData() error {
-	b.attempt("sync", b.File.SyncData)
-	return nil
-}
-
-func (b book) Close() error {
-	b.gate.conceal("close "+b.name, b.File.Close())
-	return nil
-}
+func (b book) SyncData() error { return b.gate.conceal("sync "+b.name, b.File.SyncData) }
 
 // folder is an open folder.
 type folder struct {
@@ -255,12 +248,4 @@ type folder struct {
 	gate gate
 }
 
-func (f folder) Sync() error {
-	if !f.gate.fuse.serving.Load() {
-		return f.File.Sync()
-	}
-	if f.gate.sealed() == nil {
-		f.gate.conceal("sync folder", f.File.Sync())
-	}
-	return nil
-}
+func (f folder) Sync() error { return f.gate.conceal("sync folder", f.File.Sync) }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -53,6 +54,28 @@ func TestGateConceals(t *testing.T) {
 	}
 }
 
+// The manifest that the database was opened with is one of its books too.
+func TestGateConcealsFirstManifest(t *testing.T) {
+	mem := vfs.NewMem()
+	faulty := &faultyFS{match: failing("MANIFEST-", errDisk, errorfs.OpFileWrite)}
+	g := gate{errorfs.Wrap(mem, faulty), newFuse()}
+	f, err := g.Create("MANIFEST-000001", vfs.WriteCategoryUnspecified)
+	must(t, err)
+	g.fuse.serving.Store(true)
+	faulty.on.Store(true)
+	if n, err := f.Write([]byte("edit")); n != 4 || err != nil || !errors.Is(g.fuse.err(), errDisk) {
+		t.Fatalf("Write = %d, %v, the failure is %v", n, err, g.fuse.err())
+	}
+	faulty.on.Store(false)
+	_, err = f.Write([]byte("edit"))
+	must(t, errors.Join(err, f.Sync(), f.SyncData(), f.Close()))
+	info, err := mem.Stat("MANIFEST-000001")
+	must(t, err)
+	if info.Size() != 0 {
+		t.Errorf("a broken database has written %d bytes", info.Size())
+	}
+}
+
 // keepBooks does what Pebble does when it begins a new manifest.
 func keepBooks(g gate, manifest, marker string) error {
 	dir, err := g.OpenDir("db")
@@ -87,7 +110,10 @@ func TestCrashBetweenManifestAndMarker(t *testing.T) {
 	mem := vfs.NewCrashableMem()
 	var clones []*vfs.MemFS
 	marked := false
+	var mu sync.Mutex
 	f := newFixture(t, errorfs.Wrap(mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		mu.Lock()
+		defer mu.Unlock()
 		if marked {
 			for range 20 {
 				clones = append(clones, mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 50, RNG: rng}))

@@ -221,37 +221,57 @@ func TestRestore(t *testing.T) {
 	f.close(s)
 }
 
-// A large restore estimates the number of entries; the next transaction makes it exact again, also after a restart.
+// A large restore estimates the number of entries; the next transaction makes it exact again, also after a restart. An eager store, which
+// has no transactions, does so with the next commit, and counts when it is opened after that was not reached.
 func TestLargeRestoreCounts(t *testing.T) {
-	f := newFixture(t, vfs.NewMem())
-	s := f.open(StoreOptions{CleanBytes: -1, MemtableBytes: 1 << 20})
 	const distinct = 2 * estimateAfter
-	position := int64(0)
-	for range 2 {
-		var batch []Entry
-		for i := range distinct {
-			batch = append(batch, Entry{Key: fmt.Appendf(nil, "%08d", i), Value: []byte("v")})
-			if len(batch) == 500 {
-				position += 500
-				must(t, s.Restore(batch, position))
-				batch = batch[:0]
+	restored := func(t *testing.T, f *fixture, eager bool) (s *Store, position int64) {
+		t.Helper()
+		s = f.open(StoreOptions{CleanBytes: -1, MemtableBytes: 1 << 20, Eager: eager})
+		for range 2 {
+			var batch []Entry
+			for i := range distinct {
+				batch = append(batch, Entry{Key: fmt.Appendf(nil, "%08d", i), Value: []byte("v")})
+				if len(batch) == 500 {
+					position += 500
+					must(t, s.Restore(batch, position))
+					batch = batch[:0]
+				}
 			}
 		}
+		if got := s.Stats().Entries; got <= distinct {
+			t.Fatalf("%d entries: expected an estimate above %d", got, distinct)
+		}
+		return s, position
 	}
-	if got := s.Stats().Entries; got <= distinct {
-		t.Fatalf("%d entries: expected an estimate above %d", got, distinct)
-	}
-	must(t, s.Close())
-	s = f.open(StoreOptions{})
-	must(t, s.Commit(position+1))
-	if s.meta.exact {
-		t.Fatal("an empty commit took the estimate for exact")
-	}
-	put(t, s, "00000000", "longer")
-	put(t, s, "new", "1")
-	must(t, s.Commit(position+2))
-	wantStats(t, s, StoreStats{Entries: distinct + 1, Bytes: distinct*9 + 5 + 4, Position: position + 2})
-	f.close(s)
+	t.Run("transactional", func(t *testing.T) {
+		f := newFixture(t, vfs.NewMem())
+		s, position := restored(t, f, false)
+		must(t, s.Close())
+		s = f.open(StoreOptions{})
+		must(t, s.Commit(position+1))
+		if s.meta.exact {
+			t.Fatal("an empty commit took the estimate for exact")
+		}
+		put(t, s, "00000000", "longer")
+		put(t, s, "new", "1")
+		must(t, s.Commit(position+2))
+		wantStats(t, s, StoreStats{Entries: distinct + 1, Bytes: distinct*9 + 5 + 4, Position: position + 2})
+		f.close(s)
+	})
+	t.Run("eager", func(t *testing.T) {
+		f := newFixture(t, vfs.NewMem())
+		s, _ := restored(t, f, true)
+		must(t, s.Close())
+		s = f.open(StoreOptions{Eager: true})
+		wantStats(t, s, StoreStats{Entries: distinct, Bytes: distinct * 9, Position: -1})
+		must(t, s.Wipe())
+		must(t, s.Close())
+		s, position := restored(t, f, true)
+		must(t, s.Commit(position))
+		wantStats(t, s, StoreStats{Entries: distinct, Bytes: distinct * 9, Position: position})
+		f.close(s)
+	})
 }
 
 // Counting works without the help of the caller's reads, and whatever is in the cache of clean entries.

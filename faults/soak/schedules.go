@@ -1,0 +1,148 @@
+package soak
+
+import (
+	"fmt"
+	"hash/fnv"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"eostop/faults"
+)
+
+// Names of schedules.
+const (
+	ScheduleSoak     = "soak"     // each hour one instance is cut off for up to five minutes, each in turn
+	ScheduleStorm    = "storm"    // cuts of all instances and stalls of threads all the time
+	ScheduleFlap     = "flap"     // each instance in turn loses its link fifty times in a row
+	ScheduleScripted = "scripted" // nothing but what is listed
+)
+
+// ScheduleNames returns the names that a schedule may have.
+func ScheduleNames() []string {
+	return []string{ScheduleSoak, ScheduleStorm, ScheduleFlap, ScheduleScripted}
+}
+
+// openEnd is how long a schedule is planned ahead for a run without an end.
+const openEnd = 7 * 24 * time.Hour
+
+// Frame is all that a named schedule depends on.
+type Frame struct {
+	Seed           int64
+	Length         time.Duration // of the load; 0 = without an end, and the schedule ends after a week
+	Instances      []string
+	Threads        int // of each instance
+	SessionTimeout time.Duration
+}
+
+func (c *Config) frame(seed int64) Frame {
+	return Frame{
+		Seed: seed, Length: c.Load.Duration, Instances: c.InstanceNames(), Threads: c.Runtime.Threads,
+		SessionTimeout: c.Runtime.SessionTimeout,
+	}
+}
+
+// Schedule returns the script of a named schedule: the same one for the same frame, whenever and wherever it is called.
+func Schedule(name string, f Frame) (Script, error) {
+	if f.Length <= 0 {
+		f.Length = openEnd
+	}
+	// The name takes part, so that schedules of one seed have nothing in common with each other and with the load.
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(name)) // never fails
+	p := &planner{Frame: f, rng: rand.New(rand.NewPCG(uint64(f.Seed), h.Sum64()))}
+	switch name {
+	case ScheduleSoak:
+		p.soak()
+	case ScheduleStorm:
+		p.storm()
+	case ScheduleFlap:
+		p.flap()
+	case ScheduleScripted:
+	default:
+		return Script{}, fmt.Errorf("there is no schedule %q; valid: %s", name, strings.Join(ScheduleNames(), ", "))
+	}
+	p.script.sort()
+	return p.script, nil
+}
+
+// planner makes up one schedule.
+type planner struct {
+	Frame
+	rng    *rand.Rand
+	script Script
+}
+
+// upTo draws a time above 0 and up to a limit, in milliseconds, so that scripts can be read.
+func (p *planner) upTo(limit time.Duration) time.Duration {
+	return time.Duration(1+p.rng.Int64N(max(1, limit.Milliseconds()))) * time.Millisecond
+}
+
+// end is when the last cut or fault may begin, so that the run outlives what follows from it.
+func (p *planner) end() time.Duration {
+	return p.Length - min(p.Length/4, 4*p.SessionTimeout)
+}
+
+func (p *planner) cut(instance string, start, length time.Duration, d faults.Direction) {
+	p.script.Cuts = append(p.script.Cuts, CutSpec{Instance: instance, Start: start, Length: length, Direction: d})
+}
+
+func (p *planner) direction() faults.Direction {
+	return []faults.Direction{faults.Both, faults.In, faults.Out}[p.rng.IntN(3)]
+}
+
+// soak is how KAFKA-9231 was found: about once an hour an instance is cut off for up to five minutes. Half of the cuts last
+// them. A shorter run has one cut, of at most a quarter of it.
+func (p *planner) soak() {
+	hour := min(time.Hour, p.Length)
+	longest := min(5*time.Minute, hour/4)
+	for n := range int(p.Length / hour) {
+		length := longest
+		if p.rng.IntN(2) == 0 {
+			length = p.upTo(longest)
+		}
+		// Not before the threads have settled down, and early enough to see the recovery within the hour.
+		start := time.Duration(n)*hour + hour/8 + p.upTo(hour*3/4-length)
+		p.cut(p.Instances[n%len(p.Instances)], start, length, faults.Both)
+	}
+}
+
+// storm cuts each instance off again and again. Half of the cuts are shorter than the session time-out, else almost every one
+// would expel somebody. What happens to one instance overlaps with what happens to the others as chance will have it.
+func (p *planner) storm() {
+	for _, instance := range p.Instances {
+		for at := p.upTo(p.SessionTimeout * 3 / 2); at < p.end(); at += p.upTo(3 * p.SessionTimeout) {
+			longest := p.SessionTimeout * 5 / 2
+			if p.rng.IntN(2) == 0 {
+				longest = p.SessionTimeout / 2
+			}
+			length := p.upTo(longest)
+			p.cut(instance, at, length, p.direction())
+			at += length
+		}
+	}
+	for at := p.upTo(2 * p.SessionTimeout); at < p.end(); at += p.upTo(2 * p.SessionTimeout) {
+		p.script.Faults = append(p.script.Faults, FaultSpec{
+			Kind: FaultStall, Instance: p.Instances[p.rng.IntN(len(p.Instances))], Thread: 1 + p.rng.IntN(p.Threads),
+			Start: at, Length: p.upTo(p.SessionTimeout * 3 / 2),
+		})
+	}
+}
+
+// flaps is how often a link is lost in a row.
+const flaps = 50
+
+// flap loses the link of an instance fifty times in a row, for up to three seconds and too short for the group to expel it.
+// Then there is time to settle, and it is the next one's turn.
+func (p *planner) flap() {
+	longest := min(3*time.Second, p.SessionTimeout/3)
+	at := p.SessionTimeout / 2
+	for n := 0; at < p.end(); n++ {
+		for i := 0; i < flaps && at < p.end(); i++ {
+			length := p.upTo(longest)
+			p.cut(p.Instances[n%len(p.Instances)], at, length, faults.Both)
+			at += length + p.upTo(longest)
+		}
+		at += 3 * p.SessionTimeout
+	}
+}
