@@ -503,11 +503,12 @@ func (p *program) script(ctx context.Context, e *ended) error {
 	}
 	title := "the schedule that failed"
 	length := cfg.Load.Duration
-	if cfg.Faults.Shrink && len(cfg.Cluster.Brokers) == 0 {
+	if cfg.Faults.Shrink {
 		var found soak.Shrunk
-		found, err = p.shrink(ctx, e, &cfg)
-		script, length = found.Script, found.Length
-		title = fmt.Sprintf("the shortest schedule that still fails, found in %d runs", found.Runs)
+		if found, err = p.shrink(ctx, e, &cfg); !errors.Is(err, soak.ErrNotRepeated) && found.Runs > 0 {
+			script, length = found.Script, found.Length
+			title = fmt.Sprintf("the shortest schedule that was found to fail still, in %d runs", found.Runs)
+		}
 	}
 	const file = "failed.yaml"
 	others := []soak.FlagValue{

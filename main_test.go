@@ -377,7 +377,7 @@ func TestAFailedSimulationSaysHowToRepeatIt(t *testing.T) {
 	for _, want := range []string{
 		"\nrepeat        EOSTOP_LOAD_KEYS=7 eostop simulate --hours 0.01 --instances 1 --threads 1 --cut i1@2s+3s --cut i1@9s+1s " +
 			"--fault stall,instance=i1,thread=1@20s+10m --fault stall,instance=i1,thread=1@4s+1s --seed 7\n",
-		"# the shortest schedule that still fails, found in ",
+		"# the shortest schedule that was found to fail still, in ",
 		"\n# EOSTOP_LOAD_KEYS=7 eostop simulate --instances 1 --threads 1 --seed 7 --schedule failed.yaml --duration ",
 		"\ncuts: []\nfaults:\n  - \"stall,instance=i1,thread=1@",
 	} {
@@ -387,6 +387,55 @@ func TestAFailedSimulationSaysHowToRepeatIt(t *testing.T) {
 	}
 	if !strings.Contains(stderr, "shrink: 1 cuts and faults") {
 		t.Errorf("the progress is\n%s", stderr)
+	}
+}
+
+// TestSimulateAsAProgram runs the program as it is shipped: a test binary has another virtual time.
+func TestSimulateAsAProgram(t *testing.T) {
+	binary := filepath.Join(t.TempDir(), "eostop")
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	tests := []struct {
+		name   string
+		hours  string
+		signal os.Signal
+		code   int
+		want   string
+	}{
+		{"to the end", "0.02", nil, 0, "\nverdict       clean\r\n"},
+		{"SIGINT drains", "9000", os.Interrupt, 0, "\nverdict       clean\r\n"},
+		{"SIGTERM ends at once", "9000", syscall.SIGTERM, 3, "\nrepeat        eostop simulate --hours 9000 --threads 1 --seed "},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			cmd := process(t, "simulate", "--hours", tt.hours, "--threads", "1", "--seed", "7")
+			cmd.Path, cmd.Args[0] = binary, binary
+			terminal, err := pty.StartWithSize(cmd, &pty.Winsize{Cols: 120, Rows: 30})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer terminal.Close()
+			screen := watch(t, terminal)
+			if tt.signal != nil {
+				screen.until("x  clean")
+				if err := cmd.Process.Signal(tt.signal); err != nil {
+					t.Fatal(err)
+				}
+			}
+			text := screen.until("")
+			err = cmd.Wait()
+			var exit *exec.ExitError
+			if err != nil && !errors.As(err, &exit) {
+				t.Fatal(err)
+			}
+			if code := cmd.ProcessState.ExitCode(); code != tt.code || !strings.Contains(text, tt.want) || !strings.Contains(text, "\r[") {
+				t.Errorf("exit code %d, want %d and %q in\n%s", code, tt.code, tt.want, text)
+			}
+			if strings.Contains(text, "PASS") || strings.Contains(text, "testing") {
+				t.Errorf("it says that it is a test:\n%s", text)
+			}
+		})
 	}
 }
 

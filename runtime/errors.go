@@ -51,6 +51,9 @@ var ErrUnknownOutcome = errors.New("outcome of the transaction is unknown")
 // errNoGeneration guards against a hole of real brokers, which accept a commit with generation -1 while the group is empty.
 var errNoGeneration = errors.New("not a member of the group: refusing to commit without a generation")
 
+// errNoProducer says that the producer was given up and is not opened again yet.
+var errNoProducer = errors.New("there is no producer at the moment")
+
 // errNoOffsets guards the fencing by member and generation, which travel with the offsets.
 var errNoOffsets = errors.New("a transaction without offsets cannot be fenced: refusing to commit it")
 
@@ -113,6 +116,7 @@ var causes = []cause{
 	{ErrOffsetsRefused, Migrated, "offsets refused"},
 	{errNoGeneration, Migrated, "no generation"},
 	{errNoOffsets, Migrated, "no offsets"},
+	{errNoProducer, Migrated, "no producer"},
 	{kerr.OffsetOutOfRange, Corrupted, "offset out of range"},
 	{state.ErrBroken, Corrupted, "broken store"},
 	{kerr.UnknownServerError, Retriable, "unknown server error"},

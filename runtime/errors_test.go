@@ -62,6 +62,7 @@ var causeRows = []struct {
 	{ErrOffsetsRefused, Migrated, "offsets refused"},
 	{errNoGeneration, Migrated, "no generation"},
 	{errNoOffsets, Migrated, "no offsets"},
+	{errNoProducer, Migrated, "no producer"},
 
 	{ErrUnknownOutcome, Corrupted, "unknown outcome"},
 	{context.DeadlineExceeded, Corrupted, "timed out"},

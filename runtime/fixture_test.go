@@ -13,6 +13,32 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
+// writingProcessor puts an entry into its store as soon as it is there.
+type writingProcessor struct{ idleProcessor }
+
+func (p *writingProcessor) Init(ctx *topology.Context[[]byte, []byte]) error {
+	store, err := topology.OpenStore[[]byte, []byte](ctx, "counts")
+	if err != nil {
+		return err
+	}
+	return store.Put([]byte("started"), []byte("yes"))
+}
+
+// writingTopology is the second half of twoStepTopology with a writingProcessor.
+func writingTopology(t *testing.T) *topology.Topology {
+	t.Helper()
+	b := topology.NewBuilder()
+	raw := topology.Bytes{}
+	topology.AddSource(b, "source", raw, raw, "in")
+	topology.AddProcessor(b, "count", func() topology.Processor[[]byte, []byte, []byte, []byte] { return &writingProcessor{} }, "source")
+	topology.AddStateStore(b, topology.StoreSpec{Name: "counts", Logged: true}, raw, raw, "count")
+	top, err := b.Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return top
+}
+
 // idleProcessor forwards nothing. What happens at its end can be chosen.
 type idleProcessor struct {
 	ctx   *topology.Context[[]byte, []byte]

@@ -134,6 +134,7 @@ func (t *StreamThread) startRestore(ctx context.Context) error {
 // takeRestored starts the tasks that the state updater has finished with.
 func (t *StreamThread) takeRestored() error {
 	var errs []error
+	var failed []*slotError
 	add := map[string]map[int32]kgo.Offset{}
 	for _, u := range t.updater.drain() {
 		task := t.tasks[u.manager.id]
@@ -143,13 +144,17 @@ func (t *StreamThread) takeRestored() error {
 		case task == nil || task.manager != u.manager || !task.is(TaskRestoring):
 			errs = append(errs, fmt.Errorf("task %s was restored but is not restoring", u.manager.id))
 		default:
-			errs = append(errs, t.startTask(task, &u, add))
+			err := t.startTask(task, &u, add)
+			known := slices.ContainsFunc(failed, func(f *slotError) bool { return f.slot == task.slot }) // gives up all its tasks
+			if err != nil && !known {
+				failed = append(failed, &slotError{task.slot, err})
+			}
 		}
 	}
 	if len(add) > 0 {
 		t.consumer.AddConsumePartitions(add)
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, t.handleAll(failed))...)
 }
 
 // startTask lets a restored task run from its committed offsets on.
@@ -170,15 +175,20 @@ func (t *StreamThread) startTask(task *streamTask, u *updated, add map[string]ma
 		t.inputs[in.topicPartition] = taskInput{task, in}
 		addPartition(add, in.topicPartition, o.offset)
 	}
-	if err := task.instantiate(); err != nil {
+	// The processors are made in state RUNNING: what they write when they are initialised is part of the transaction, and when
+	// that fails the task is given up like any other that runs.
+	if err := task.to(TaskRunning); err != nil {
 		return err
+	}
+	if err := task.instantiate(); err != nil {
+		return &transactionError{"start", err}
 	}
 	// A task commits once after it has started, also where nothing came in: its group offsets then exist, and whoever
 	// watches knows that it works.
 	task.commitNeeded = true
 	task.manager.active.Store(true)
 	t.log().Info("Restored and ready to run", "task", task.id.String())
-	return task.to(TaskRunning)
+	return nil
 }
 
 // maybeRunning ends PARTITIONS_ASSIGNED once every active task runs; a thread without tasks runs, too.

@@ -120,8 +120,12 @@ func (p *streamsProducer) begin() error {
 	return nil
 }
 
-// send hands a record to the client. A failure surfaces at the next send or in commit.
+// send hands a record to the client. A failure surfaces at the next send or in commit. Without a producer, which a task may be
+// as it starts, it fails.
 func (p *streamsProducer) send(r *kgo.Record, promise func(*kgo.Record, error)) error {
+	if p == nil {
+		return at(PlaceSend, &transactionError{"send to " + r.Topic, errNoProducer})
+	}
 	if err := p.failed(); err != nil && !p.policy.CommitAfterFailedSend {
 		return err
 	}

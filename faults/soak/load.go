@@ -17,7 +17,7 @@ import (
 // Bounds of the load generator.
 const (
 	minLoadInterval = time.Millisecond
-	maxLoadInterval = time.Second // as many records as a second's may be pending
+	maxLoadInterval = 5 * time.Second
 	// loadCatchUp is how many times the configured rate the generator may reach after it has fallen behind.
 	loadCatchUp = 2
 	// loadMaxDebt is how far it may fall behind before what is due is forfeited.
@@ -72,8 +72,8 @@ func (c LoadConfig) Validate() error {
 	if c.Interval < minLoadInterval || c.Interval > maxLoadInterval {
 		problem("load.interval: must be %s to %s, not %s", minLoadInterval, maxLoadInterval, c.Interval)
 	}
-	if burst := c.Rate * c.Interval.Seconds(); burst > loadMaxPending {
-		problem("load.interval: %s at %g records a second is bursts of %g, must be at most %d", c.Interval, c.Rate, burst, loadMaxPending)
+	if burst, most := c.Rate*c.Interval.Seconds(), c.maxPending(); burst > float64(most) {
+		problem("load.interval: %s at %g records a second is bursts of %g, must be at most %d", c.Interval, c.Rate, burst, most)
 	}
 	if c.Records < 0 {
 		problem("load.records: must not be negative, but is %d", c.Records)
@@ -88,6 +88,12 @@ func (c LoadConfig) Validate() error {
 		problem("load.partitions: must be 1 to %d, not %d", maxLoadPartitions, c.Partitions)
 	}
 	return errors.Join(errs...)
+}
+
+// maxPending is how many records may wait for their acknowledgement.
+func (c *LoadConfig) maxPending() int {
+	pending := max(loadMinPending, int(min(c.Rate, loadMaxPending)))
+	return max(1, min(pending, loadPendingBytes/max(1, c.ValueBytes)))
 }
 
 // LoadStats counts what the load generator did. It may be read while the generator runs.
@@ -118,8 +124,7 @@ func NewGenerator(cfg LoadConfig, topic string, opts ...kgo.Opt) (*Generator, er
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	maxPending := max(loadMinPending, min(int(cfg.Rate), loadMaxPending))
-	maxPending = max(1, min(maxPending, loadPendingBytes/cfg.ValueBytes))
+	maxPending := cfg.maxPending()
 	g := &Generator{
 		cfg:        cfg,
 		topic:      topic,

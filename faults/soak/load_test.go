@@ -94,15 +94,19 @@ func readLoad(t *testing.T, b *broker.Broker, n int64) map[int32][]*kgo.Record {
 }
 
 func TestLoadRate(t *testing.T) {
-	for _, rate := range []float64{0.5, 3, 777.7, 20_000} {
+	for _, load := range []struct {
+		rate     float64
+		interval time.Duration
+	}{{0.5, 5 * time.Millisecond}, {3, 5 * time.Millisecond}, {777.7, 5 * time.Millisecond}, {20_000, 5 * time.Millisecond}, {20, time.Second}} {
+		rate := load.rate
 		t.Run(fmt.Sprint(rate), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				settle(t)
 				cfg := DefaultLoadConfig()
-				cfg.Rate = rate
+				cfg.Rate, cfg.Interval = rate, load.interval
 				b := loadBroker(t, cfg)
 				l := newLoad(t, cfg, b, b.Dial)
-				ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second+3*time.Millisecond)
+				ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second+cfg.Interval*3/5)
 				defer cancel()
 				done := make(chan error)
 				go func() { done <- l.Run(ctx) }()

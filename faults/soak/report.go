@@ -51,6 +51,10 @@ type Report struct {
 	Profile       string       `json:"profile"`
 	Broker        ReportBroker `json:"broker"`
 	Seed          int64        `json:"seed"`
+	// Schedule is the name or the file of a schedule; absent when only listed cuts and faults were done, if any.
+	Schedule string `json:"schedule,omitempty"`
+	// RealMS is how long a simulation took; absent when the run itself was in real time.
+	RealMS *int64 `json:"real_ms,omitempty"`
 	// DurationMS counts from the first moment when all threads were RUNNING; absent when that never came.
 	DurationMS *int64 `json:"duration_ms,omitempty"`
 
@@ -187,6 +191,7 @@ type Outcome struct {
 	Undecided  []string
 	Died       []ThreadDied
 	Faults     []ReportFault
+	Schedule   string // name or file
 	// OpenAtEnd counts transactions that were open after the instances had stopped; nil = not measured.
 	OpenAtEnd *int64
 }
@@ -201,6 +206,7 @@ func NewReport(s *Snapshot, o Outcome) *Report {
 		Profile:       s.Profile,
 		Broker:        ReportBroker{Kind: s.BrokerKind, Version: s.BrokerVersion},
 		Seed:          s.Seed,
+		Schedule:      o.Schedule,
 		DurationMS:    positiveMS(s.Elapsed),
 		Records:       ReportRecords{Processed: s.Processed},
 		Threads:       ReportThreads{Total: s.ThreadsTotal, Alive: s.ThreadsAlive, Died: orEmpty(o.Died), Replaced: s.ThreadsReplaced},

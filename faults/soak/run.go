@@ -51,7 +51,7 @@ func (s *Session) run() {
 	defer close(s.done)
 	defer s.rescue()
 	e := &experiment{s: s, phase: PhaseStarting, opened: time.Now(), schedule: newSchedule(s.script), verdict: verify.Clean, then: make(chan func(), 8)}
-	e.outcome.Verified = s.verifier != nil
+	e.outcome.Verified, e.outcome.Schedule = s.verifier != nil, s.cfg.Faults.Schedule
 	tick := time.NewTimer(observeEvery)
 	defer tick.Stop()
 	stop, ended := s.stop, s.ctx.Done()
@@ -148,7 +148,9 @@ func (e *experiment) observe(now time.Time) {
 	e.cuts.observe(now, statuses)
 	switch e.phase {
 	case PhaseStarting:
-		e.awaitStart(now, statuses)
+		if e.awaitStart(now, statuses); e.phase == PhaseRunning {
+			e.applySchedule(now) // what begins at once
+		}
 	case PhaseRunning, PhaseDraining:
 		e.applySchedule(now)
 		if d := e.s.cfg.Load.Duration; d > 0 && now.Sub(e.began) >= d {
@@ -241,7 +243,7 @@ func (e *experiment) beginDrain() {
 		return
 	}
 	e.markLoadEnd()
-	if n := len(e.schedule.cuts) + len(e.schedule.faults); n > 0 && !e.asked {
+	if n := e.schedule.left(&e.s.cfg.Faults); n > 0 && !e.asked {
 		e.outcome.Undecided = append(e.outcome.Undecided, fmt.Sprintf("%d planned cuts and faults did not happen: the load was over before", n))
 	}
 	e.setPhase(PhaseDraining)

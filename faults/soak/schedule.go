@@ -28,6 +28,16 @@ func newSchedule(script Script) schedule { return schedule{cuts: script.Cuts, fa
 // stop drops what has not begun yet.
 func (s *schedule) stop() { s.cuts, s.faults = nil, nil }
 
+// left counts what has not begun, of what somebody has listed. A named schedule may be planned for longer than a run takes.
+func (s *schedule) left(asked *FaultsSettings) int {
+	left := slices.Concat(texts(s.cuts), texts(s.faults))
+	if asked.Schedule == "" || isScriptFile(asked.Schedule) {
+		return len(left)
+	}
+	listed := slices.Concat(texts(asked.Cuts), texts(asked.Faults))
+	return len(slices.DeleteFunc(left, func(spec string) bool { return !slices.Contains(listed, spec) }))
+}
+
 // next returns the next planned cut, nil when there is none.
 func (s *schedule) next(elapsed time.Duration) *PlannedCut {
 	if len(s.cuts) == 0 {

@@ -226,3 +226,29 @@ func TestScriptFiles(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestOnlyWhatWasListedMustHappen(t *testing.T) {
+	listed := FaultsSettings{Cuts: cuts(t, "i1@10s+5s"), Faults: plan(t, "panic,instance=i1,thread=1@5s")}
+	script := Script{Cuts: cuts(t, "i1@10s+5s", "i2@10s+5s"), Faults: listed.Faults}
+	for name, want := range map[string]int{"": 3, "x.yaml": 3, ScheduleStorm: 2} {
+		listed.Schedule = name
+		s := newSchedule(script)
+		if got := s.left(&listed); got != want {
+			t.Errorf("schedule %q: %d are left, want %d", name, got, want)
+		}
+	}
+}
+
+// TestCutsThatOverlapHealTogether: a listed cut and one made by hand, or two of a schedule.
+func TestCutsThatOverlapHealTogether(t *testing.T) {
+	s := schedule{heals: []plannedHeal{{"i1", 10 * time.Second}, {"i2", 10 * time.Second}, {"i1", 20 * time.Second}}}
+	if due := s.due(); due != 10*time.Second {
+		t.Errorf("the first heal is due at %v", due)
+	}
+	if got := s.healed(10 * time.Second); !slices.Equal(got, []string{"i2"}) || !s.healPlanned("i1") || s.healPlanned("i2") {
+		t.Errorf("healed %v, left %v", got, s.heals)
+	}
+	if got := s.healed(25 * time.Second); !slices.Equal(got, []string{"i1"}) || s.due() != 0 {
+		t.Errorf("healed %v, left %v", got, s.heals)
+	}
+}

@@ -28,7 +28,7 @@ const (
 // SimulationDefaults sets what is different on virtual time: waiting costs nothing there, but each wake-up does. The load is that of
 // a soak of 24 hours.
 func SimulationDefaults(c *Config) {
-	c.Load.Rate, c.Load.Interval, c.Load.Keys, c.Load.Duration = 20, time.Second, 1000, 24*time.Hour
+	c.Load.Rate, c.Load.Interval, c.Load.Keys, c.Load.Duration = 20, 2*time.Second, 1000, 24*time.Hour
 	r := &c.Runtime
 	r.CommitInterval, r.PollInterval, r.HeartbeatInterval, r.TransactionTimeout = 5*time.Second, time.Second, 3*time.Second, 30*time.Second
 	r.FetchMaxWait = 1500 * time.Millisecond
@@ -87,9 +87,12 @@ func (s *Simulation) Config() Config { return s.cfg }
 
 // Start lets the simulation run.
 func (s *Simulation) Start() {
+	began := time.Now()
 	go func() {
 		defer close(s.done)
-		s.report, s.err = s.run()
+		if s.report, s.err = s.run(); s.report != nil {
+			s.report.RealMS = new(time.Since(began).Milliseconds())
+		}
 	}()
 }
 

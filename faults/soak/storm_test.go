@@ -82,8 +82,9 @@ func TestAStormOfCuts(t *testing.T) {
 	})
 }
 
-// TestAStormUnderEveryGuarantee holds the old guarantees to what they promise, on both transaction protocols.
-func TestAStormUnderEveryGuarantee(t *testing.T) {
+// stormUnderEveryGuarantee plays a storm of two minutes for each guarantee and seed. Set changes the configuration and returns what
+// the log says of that.
+func stormUnderEveryGuarantee(t *testing.T, set func(*rand.Rand, *Config) string, check func(*testing.T, *Config, *Report)) {
 	t.Parallel()
 	for _, guarantee := range runtime.Guarantees() {
 		t.Run(string(guarantee), func(t *testing.T) {
@@ -91,64 +92,54 @@ func TestAStormUnderEveryGuarantee(t *testing.T) {
 			everySeed(t, func(t *testing.T, rng *rand.Rand) {
 				cfg := small(2 * time.Minute)
 				cfg.Runtime.Guarantee = string(guarantee)
-				cfg.Cluster.Embedded.Version = []string{"3.7", "4.0"}[rng.IntN(2)]
+				chosen := set(rng, &cfg)
 				cfg.Load.Seed = 1 + rng.Int64N(1<<30)
 				cfg.Faults.Cuts = storm(rng, &cfg, cfg.Load.Duration-30*time.Second)
-				t.Logf("Kafka %s, cuts %v", cfg.Cluster.Embedded.Version, cfg.Faults.Cuts)
+				t.Logf("%s, cuts %v", chosen, cfg.Faults.Cuts)
 				r := play(t, cfg, nil)
 				wantDeaths(t, r, 0)
+				if check != nil {
+					check(t, &cfg, r)
+				}
 			})
 		})
 	}
+}
+
+// TestAStormUnderEveryGuarantee holds the old guarantees to what they promise, on both transaction protocols.
+func TestAStormUnderEveryGuarantee(t *testing.T) {
+	stormUnderEveryGuarantee(t, func(rng *rand.Rand, cfg *Config) string {
+		cfg.Cluster.Embedded.Version = []string{"3.7", "4.0"}[rng.IntN(2)]
+		return "Kafka " + cfg.Cluster.Embedded.Version
+	}, nil)
 }
 
 // TestAStormWithStoresThatAreWiped: with stores that are written through, as Kafka Streams has them, everything survives too; it only
 // costs more.
 func TestAStormWithStoresThatAreWiped(t *testing.T) {
-	t.Parallel()
-	for _, guarantee := range runtime.Guarantees() {
-		t.Run(string(guarantee), func(t *testing.T) {
-			t.Parallel()
-			everySeed(t, func(t *testing.T, rng *rand.Rand) {
-				cfg := small(2 * time.Minute)
-				cfg.Runtime.Guarantee, cfg.Runtime.StateMode = string(guarantee), string(runtime.StateWipe)
-				cfg.Load.Seed = 1 + rng.Int64N(1<<30)
-				cfg.Faults.Cuts = storm(rng, &cfg, cfg.Load.Duration-30*time.Second)
-				t.Logf("cuts %v", cfg.Faults.Cuts)
-				r := play(t, cfg, nil)
-				wantDeaths(t, r, 0)
-				t.Logf("%d stores wiped", r.State.Wiped)
-				if r.State.Wiped > 0 && guarantee == runtime.AtLeastOnce {
-					t.Error("nothing is wiped without transactions: what was written is in the changelog")
-				}
-			})
-		})
-	}
+	stormUnderEveryGuarantee(t, func(_ *rand.Rand, cfg *Config) string {
+		cfg.Runtime.StateMode = string(runtime.StateWipe)
+		return "state wipe"
+	}, func(t *testing.T, cfg *Config, r *Report) {
+		t.Logf("%d stores wiped", r.State.Wiped)
+		if r.State.Wiped > 0 && cfg.Runtime.Guarantee == string(runtime.AtLeastOnce) {
+			t.Error("nothing is wiped without transactions: what was written is in the changelog")
+		}
+	})
 }
 
 // TestAStormWithStandbys: copies of the stores on other instances, promoted and demoted as instances come and go.
 func TestAStormWithStandbys(t *testing.T) {
-	t.Parallel()
-	for _, guarantee := range runtime.Guarantees() {
-		t.Run(string(guarantee), func(t *testing.T) {
-			t.Parallel()
-			everySeed(t, func(t *testing.T, rng *rand.Rand) {
-				cfg := small(2 * time.Minute)
-				cfg.Runtime.Guarantee = string(guarantee)
-				cfg.Runtime.Threads, cfg.Cluster.Partitions = 2, 4
-				cfg.Runtime.StandbyReplicas = 1 + rng.IntN(2)
-				if rng.IntN(2) == 0 { // warm-ups and probing rebalances
-					cfg.Runtime.AcceptableRecoveryLag, cfg.Runtime.ProbingRebalanceInterval = 20, 10*time.Second
-				}
-				cfg.Runtime.StateMode = []string{"transactional", "wipe"}[rng.IntN(2)]
-				cfg.Load.Seed = 1 + rng.Int64N(1<<30)
-				cfg.Faults.Cuts = storm(rng, &cfg, cfg.Load.Duration-30*time.Second)
-				t.Logf("%d replicas, acceptable lag %v, state %s, cuts %v", cfg.Runtime.StandbyReplicas, cfg.Runtime.AcceptableRecoveryLag, cfg.Runtime.StateMode, cfg.Faults.Cuts)
-				r := play(t, cfg, nil)
-				wantDeaths(t, r, 0)
-			})
-		})
-	}
+	stormUnderEveryGuarantee(t, func(rng *rand.Rand, cfg *Config) string {
+		r := &cfg.Runtime
+		r.Threads, cfg.Cluster.Partitions = 2, 4
+		r.StandbyReplicas = 1 + rng.IntN(2)
+		if rng.IntN(2) == 0 { // warm-ups and probing rebalances
+			r.AcceptableRecoveryLag, r.ProbingRebalanceInterval = 20, 10*time.Second
+		}
+		r.StateMode = []string{"transactional", "wipe"}[rng.IntN(2)]
+		return fmt.Sprintf("%d replicas, acceptable lag %v, state %s", r.StandbyReplicas, r.AcceptableRecoveryLag, r.StateMode)
+	}, nil)
 }
 
 func TestAStormOfCutsAndStalls(t *testing.T) {

@@ -203,8 +203,9 @@ func (v *validator) load() {
 	v.check(l.Rate > 0 && l.Rate <= maxLoadRate, "load.rate",
 		"%v is out of range; valid: above 0 and up to %d (no load at all: load.enabled false)", l.Rate, maxLoadRate)
 	v.duration("load.interval", l.Interval, minLoadInterval, maxLoadInterval)
-	v.check(l.Rate*l.Interval.Seconds() <= loadMaxPending, "load.interval",
-		"%s at %v records a second is more than %d at once; make it shorter", formatDuration(l.Interval), l.Rate, loadMaxPending)
+	burst := LoadConfig{Rate: l.Rate, ValueBytes: l.ValueBytes}
+	v.check(l.Rate*l.Interval.Seconds() <= float64(burst.maxPending()), "load.interval",
+		"%s at %v records a second is more than %d at once; make it shorter", formatDuration(l.Interval), l.Rate, burst.maxPending())
 	v.check(l.Records >= 0, "load.records", "%d is negative; valid: 0 (no limit) and more", l.Records)
 	v.check(l.Enabled || l.Records <= 0, "load.records", "%d, but there is no load (load.enabled is false); leave one of them out", l.Records)
 	v.check(l.Enabled || l.Input == "", "load.input", "%s, but there is no load (load.enabled is false); leave one of them out", l.Input)
@@ -218,6 +219,7 @@ func (v *validator) faults() {
 	v.script("faults.", c.Faults.Cuts, c.Faults.Faults)
 	v.check(c.Faults.Schedule == "" || isScriptFile(c.Faults.Schedule) || slices.Contains(ScheduleNames(), c.Faults.Schedule), "faults.schedule",
 		"%q is not a schedule; valid: %s, or a file that ends in .yaml", c.Faults.Schedule, strings.Join(ScheduleNames(), ", "))
+	v.check(!c.Faults.Shrink || len(c.Cluster.Brokers) == 0, "faults.shrink", "is for the embedded broker only; leave out cluster.brokers, or this")
 	v.choice(choice{"faults.profile", c.Faults.Profile, ProfileNames(), nil, "profile"})
 	if p, ok := findProfile(c.Faults.Profile); ok {
 		v.check(p.existed(runtime.Guarantee(c.Runtime.Guarantee)), "faults.profile", "%s never existed with %s; valid with it: runtime.guarantee %s",

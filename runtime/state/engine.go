@@ -117,12 +117,8 @@ func openEngine(fs vfs.FS, dir string, cache *Cache, memtable int) (*engine, met
 		Logger:                      e.fuse,
 		EventListener:               e.fuse.listen(e.compacted),
 	}
-	// Pebble's own scheduler looks ten times a second whether more compactions may run at once, in a goroutine that an Open that fails
-	// leaves behind. For many small stores, which seldom have two to run, it is enough to look when one has ended.
-	options.Experimental.CompactionScheduler = pebble.NewConcurrencyLimitSchedulerWithNoPeriodicGrantingForTest()
 	// As Kafka Streams does for RocksDB: the values are small and binary, and what they would save is not worth the processor.
 	options.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionNone })
-	options.Experimental.CompactionScheduler = newCompactions()
 	options.Levels[0].FilterPolicy = bloom.FilterPolicy(10)
 	// Pebble's default scheduler looks ten times a second, in each database, whether more compactions than before may run, and the
 	// goroutine that does so is left behind when Open fails. Here it is one compaction at a time, for which the end of the one before is
