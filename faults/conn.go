@@ -26,7 +26,8 @@ type conn struct {
 	mu        sync.Mutex // never held while a call of the lower connection may block
 	in, out   half
 	tap       *tap        // looks at frames; nil on a link without rules
-	tapping   bool        // what arrives goes through the tap into the queue
+	tapping   bool        // what arrives goes through the tap
+	roused    bool        // the read inside the lower connection is being interrupted, see rouse
 	hung      bool        // half-open: nothing passes any more
 	closed    bool        // by the application
 	dead      bool        // inner is closed, or about to be by who set this
@@ -36,7 +37,7 @@ type conn struct {
 }
 
 // slowIn reports whether what arrives takes the way over the queue.
-func (c *conn) slowIn() bool { return c.in.cut || c.hung || c.tapping || len(c.in.shape) > 0 }
+func (c *conn) slowIn() bool { return c.in.cut || c.hung || len(c.in.shape) > 0 }
 
 // slowOut reports whether what is sent takes the way over the queue.
 func (c *conn) slowOut() bool {
@@ -88,6 +89,12 @@ func (c *conn) readDirect(b []byte) (n int, ok bool, err error) {
 	c.mu.Unlock()
 	n, err = c.inner.Read(b)
 	c.mu.Lock()
+	if c.roused {
+		c.roused = false
+		if !c.closed && !c.dead {
+			_ = c.inner.SetReadDeadline(h.deadline)
+		}
+	}
 	defer func() {
 		h.direct = false
 		h.signal()
@@ -98,9 +105,8 @@ func (c *conn) readDirect(b []byte) (n int, ok bool, err error) {
 		// The call was interrupted; what it read has no reader any more.
 		return 0, true, c.opError("read", c.end())
 	case n == 0 && isTimeout(err):
-		_ = c.inner.SetReadDeadline(h.deadline)
 		return 0, h.expired(), err
-	case !c.slowIn():
+	case !c.slowIn() && !c.tapping:
 		if c.tap != nil {
 			c.tap.passed(In, b[:n])
 		}
@@ -153,6 +159,9 @@ func (c *conn) Write(b []byte) (n int, err error) {
 			m := min(h.room(), len(b)-n)
 			c.accept(b[n : n+m])
 			n += m
+			if err := c.flush(); err != nil {
+				return n, c.opError("write", err)
+			}
 		case n < len(b):
 			c.wait(h, h.deadline)
 		}
@@ -334,14 +343,14 @@ func (c *conn) SetWriteDeadline(t time.Time) error {
 }
 
 // setDeadline reports whether the lower connection must know the deadline now. A pump works without one, and
-// sets the application's when it ends.
+// sets the application's when it ends; so does a read that is interrupted.
 func (c *conn) setDeadline(h *half, t time.Time) (forward bool, err error) {
 	if c.closed || c.dead {
 		return false, c.opError("set", c.end())
 	}
 	h.deadline = t
 	h.signal()
-	return !h.pumping, nil
+	return !h.pumping && (h != &c.in || !c.roused), nil
 }
 
 // LocalAddr implements net.Conn.

@@ -114,7 +114,7 @@ func (c *cursor) uvarint() int {
 	return 0
 }
 
-// nullable skips a nullable string.
+// nullable returns a nullable string.
 func (c *cursor) nullable(compact bool) []byte {
 	var n int
 	if compact {
@@ -236,14 +236,11 @@ func (f *frames) next(b []byte, parse func([]byte) (header, int), decide func(h 
 		}
 		f.fate = decide(h, f.sent > 0)
 		f.left = h.size - len(f.head)
-		switch f.fate {
-		case pass:
-			if len(f.head) > f.sent {
-				emit(f.head[f.sent:])
-			}
-		case keep:
+		switch {
+		case f.fate == pass && len(f.head) > f.sent:
+			emit(f.head[f.sent:])
+		case f.fate == keep:
 			f.kept = append(f.kept, f.head...)
-		case drop:
 		}
 		f.head, f.sent = f.head[:0], 0
 	}

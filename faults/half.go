@@ -59,7 +59,7 @@ func (h *half) set(cut bool, shape shape) {
 
 func (h *half) room() int { return max(0, buffer+h.extra-h.size) }
 
-// push appends b, which must not change any more. It arrives hold later than it would.
+// push appends b, which must not be empty and must not change any more. It arrives hold later than it would.
 func (h *half) push(b []byte, hold time.Duration) {
 	h.queue = append(h.queue, piece{b, h.arrival(hold)})
 	h.size += len(b)

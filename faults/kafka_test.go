@@ -2,16 +2,8 @@ package faults_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
-	"fmt"
-	"math/big"
 	"net"
-	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -26,7 +18,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/kversion"
-	"github.com/twmb/franz-go/pkg/sasl/plain"
 
 	"eostop/faults"
 )
@@ -41,6 +32,7 @@ type cluster struct {
 	rules   *faults.Rules
 	hits    chan faults.Hit
 	seeds   []string
+	topic   string
 	clients []*kgo.Client
 }
 
@@ -61,6 +53,7 @@ func clustered(t *testing.T, opts []kfake.Opt, f func(*cluster)) {
 		c.base = c.network.DialContext
 		c.rules = faults.NewRules(func(hit faults.Hit) { c.hits <- hit })
 		c.link.SetRules(c.rules)
+		c.topic = "out"
 		c.link.NameNodes(func(addr string) string {
 			_, port, _ := net.SplitHostPort(addr)
 			n, _ := strconv.Atoi(port)
@@ -117,7 +110,7 @@ func (c *cluster) add(rule faults.Rule) (id string) {
 func (c *cluster) committed() (list []string) {
 	c.Helper()
 	reader, err := kgo.NewClient(
-		kgo.SeedBrokers(c.seeds...), kgo.Dialer(c.base), kgo.ConsumeTopics("out"), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.SeedBrokers(c.seeds...), kgo.Dialer(c.base), kgo.ConsumeTopics(c.topic), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.DisableClientMetrics(), kgo.FetchMaxWait(100*time.Millisecond),
 	)
 	if err != nil {
@@ -135,147 +128,6 @@ func (c *cluster) committed() (list []string) {
 // send produces one record to a partition.
 func send(ctx context.Context, client *kgo.Client, partition int32, value string) error {
 	return client.ProduceSync(ctx, &kgo.Record{Topic: "out", Partition: partition, Value: []byte(value)}).FirstErr()
-}
-
-func TestClientSeesTheCode(t *testing.T) {
-	topics := func(partitions ...int32) []kmsg.AddPartitionsToTxnRequestTopic {
-		return []kmsg.AddPartitionsToTxnRequestTopic{{Topic: "out", Partitions: partitions}}
-	}
-	requests := map[string]func() kmsg.Request{
-		"Produce": func() kmsg.Request {
-			req := kmsg.NewPtrProduceRequest()
-			req.Acks, req.TransactionID = -1, new("app-p1-1")
-			req.Topics = []kmsg.ProduceRequestTopic{{Topic: "out", Partitions: []kmsg.ProduceRequestTopicPartition{{Partition: 1}}}}
-			return req
-		},
-		"AddPartitionsToTxn": func() kmsg.Request {
-			req := kmsg.NewPtrAddPartitionsToTxnRequest()
-			req.TransactionalID, req.Topics = "app-p1-1", topics(0, 1)
-			return req
-		},
-		"AddOffsetsToTxn": func() kmsg.Request {
-			req := kmsg.NewPtrAddOffsetsToTxnRequest()
-			req.TransactionalID, req.Group = "app-p1-1", "app"
-			return req
-		},
-		"TxnOffsetCommit": func() kmsg.Request {
-			req := kmsg.NewPtrTxnOffsetCommitRequest()
-			req.TransactionalID, req.Group = "app-p1-1", "app"
-			req.Topics = []kmsg.TxnOffsetCommitRequestTopic{{Topic: "out", Partitions: []kmsg.TxnOffsetCommitRequestTopicPartition{{Partition: 1}}}}
-			return req
-		},
-		"EndTxn": func() kmsg.Request {
-			req := kmsg.NewPtrEndTxnRequest()
-			req.TransactionalID = "app-p1-1"
-			return req
-		},
-		"InitProducerID": func() kmsg.Request {
-			req := kmsg.NewPtrInitProducerIDRequest()
-			req.TransactionalID, req.TransactionTimeoutMillis = new("app-p1-1"), 10_000
-			return req
-		},
-		"JoinGroup":   func() kmsg.Request { r := joinGroup(); return r },
-		"SyncGroup":   func() kmsg.Request { req := kmsg.NewPtrSyncGroupRequest(); req.Group = "app"; return req },
-		"Heartbeat":   func() kmsg.Request { req := kmsg.NewPtrHeartbeatRequest(); req.Group = "app"; return req },
-		"LeaveGroup":  func() kmsg.Request { req := kmsg.NewPtrLeaveGroupRequest(); req.Group = "app"; return req },
-		"OffsetFetch": func() kmsg.Request { r := offsetFetch(); return r },
-		"OffsetCommit": func() kmsg.Request {
-			req := kmsg.NewPtrOffsetCommitRequest()
-			req.Group, req.Generation = "app", -1
-			req.Topics = []kmsg.OffsetCommitRequestTopic{{Topic: "out", Partitions: []kmsg.OffsetCommitRequestTopicPartition{{Partition: 0}}}}
-			return req
-		},
-		"FindCoordinator": func() kmsg.Request {
-			req := kmsg.NewPtrFindCoordinatorRequest()
-			req.CoordinatorKey, req.CoordinatorKeys, req.CoordinatorType = "app-p1-1", []string{"app-p1-1"}, 1
-			return req
-		},
-		"ListOffsets": func() kmsg.Request {
-			req := kmsg.NewPtrListOffsetsRequest()
-			req.Topics = []kmsg.ListOffsetsRequestTopic{{Topic: "out", Partitions: []kmsg.ListOffsetsRequestTopicPartition{{Partition: 0}}}}
-			return req
-		},
-		"Metadata": func() kmsg.Request {
-			req := kmsg.NewPtrMetadataRequest()
-			req.Topics = []kmsg.MetadataRequestTopic{{Topic: new("out")}}
-			return req
-		},
-		"DeleteRecords": func() kmsg.Request {
-			req := kmsg.NewPtrDeleteRecordsRequest()
-			req.Topics = []kmsg.DeleteRecordsRequestTopic{{Topic: "out", Partitions: []kmsg.DeleteRecordsRequestTopicPartition{{Partition: 0}}}}
-			return req
-		},
-	}
-	for _, versions := range []*kversion.Versions{kversion.V2_4_0(), kversion.V3_0_0(), kversion.V3_7_0(), kversion.Stable()} {
-		clustered(t, []kfake.Opt{kfake.MaxVersions(versions)}, func(c *cluster) {
-			client := c.client(producerID)
-			for name, request := range requests {
-				for _, action := range []faults.Action{faults.Reject, faults.Rewrite} {
-					id := c.add(faults.Rule{APIs: []string{name}, Action: action, Code: invalidTxnState})
-					resp, err := client.Broker(0).Request(c.Context(), request())
-					if err != nil {
-						t.Fatalf("%s %s: %v", action, name, err)
-					}
-					found := codesOf(reflect.ValueOf(resp), 0)
-					if !slices.Contains(found, invalidTxnState) {
-						t.Errorf("%s %s version %d: the client sees %v", action, name, resp.GetVersion(), found)
-					}
-					if hit := <-c.hits; hit.API != name || hit.Version != resp.GetVersion() {
-						t.Errorf("hit %+v", hit)
-					}
-					c.rules.Remove(id)
-				}
-			}
-		})
-	}
-}
-
-func joinGroup() kmsg.Request {
-	req := kmsg.NewPtrJoinGroupRequest()
-	req.Group, req.ProtocolType, req.SessionTimeoutMillis, req.RebalanceTimeoutMillis = "app", "consumer", 10_000, 10_000
-	req.Protocols = []kmsg.JoinGroupRequestProtocol{{Name: "stream"}}
-	return req
-}
-
-func offsetFetch() kmsg.Request {
-	req := kmsg.NewPtrOffsetFetchRequest()
-	req.Group = "app"
-	req.Topics = []kmsg.OffsetFetchRequestTopic{{Topic: "out", Partitions: []int32{0}}}
-	req.Groups = []kmsg.OffsetFetchRequestGroup{{Group: "app", Topics: []kmsg.OffsetFetchRequestGroupTopic{{Topic: "out", Partitions: []int32{0}}}}}
-	return req
-}
-
-// What a transactional producer makes of a code, where it comes from the broker's place.
-func TestTransactionSeesTheCode(t *testing.T) {
-	for name, test := range map[string]struct {
-		api, versions string
-		step          string // at which the error shows
-	}{
-		"init":           {"InitProducerID", "3.7", "init"},
-		"produce":        {"Produce", "3.7", "produce"},
-		"add partitions": {"AddPartitionsToTxn", "3.7", "produce"},
-		"add offsets":    {"AddOffsetsToTxn", "3.7", "offsets"},
-		"offsets":        {"TxnOffsetCommit", "3.7", "offsets"},
-		"end":            {"EndTxn", "3.7", "end"},
-		"produce, new":   {"Produce", "4.0", "produce"},
-		"offsets, new":   {"TxnOffsetCommit", "4.0", "offsets"},
-		"end, new":       {"EndTxn", "4.0", "end"},
-	} {
-		for _, action := range []faults.Action{faults.Reject, faults.Rewrite} {
-			t.Run(fmt.Sprintf("%s %s", action, name), func(t *testing.T) {
-				clustered(t, []kfake.Opt{kfake.MaxVersions(kversion.FromString(test.versions))}, func(c *cluster) {
-					c.add(faults.Rule{APIs: []string{test.api}, Action: action, Code: invalidTxnState, Count: 1})
-					step, err := c.transaction()
-					if step != test.step || !errors.Is(err, kerr.InvalidTxnState) {
-						t.Errorf("the error is %v at %q, want INVALID_TXN_STATE at %q", err, step, test.step)
-					}
-					if hit := <-c.hits; !slices.Equal(hit.TransactionalIDs, []string{"app-p1-1"}) {
-						t.Errorf("hit %+v", hit)
-					}
-				})
-			})
-		}
-	}
 }
 
 // transaction runs one from its beginning to the commit, and says at which step it failed.
@@ -299,13 +151,14 @@ func (c *cluster) transaction() (step string, err error) {
 	if err := session.Begin(); err != nil {
 		return "begin", err
 	}
-	if err := send(ctx, client, 0, "value"); err != nil {
+	record := &kgo.Record{Topic: c.topic, Value: []byte("value")}
+	if err := client.ProduceSync(ctx, record).FirstErr(); err != nil {
 		return "produce", err
 	}
 	offset := kmsg.NewTxnOffsetCommitRequestTopicPartition()
 	offset.Offset = 7
 	committed, err := session.End(kgo.PreTxnCommitFnContext(ctx, func(req *kmsg.TxnOffsetCommitRequest) error {
-		req.Topics = []kmsg.TxnOffsetCommitRequestTopic{{Topic: "out", Partitions: []kmsg.TxnOffsetCommitRequestTopicPartition{offset}}}
+		req.Topics = []kmsg.TxnOffsetCommitRequestTopic{{Topic: c.topic, Partitions: []kmsg.TxnOffsetCommitRequestTopicPartition{offset}}}
 		return nil
 	}), kgo.TryCommit)
 	switch {
@@ -542,78 +395,6 @@ func TestClientOverImpairedLinks(t *testing.T) {
 			})
 		})
 	}
-}
-
-// authority makes a certificate for localhost that signs itself. It is valid in the time of a bubble.
-func authority(t *testing.T) (server *tls.Config, roots *x509.CertPool) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), DNSNames: []string{"localhost"}, NotBefore: time.Unix(0, 0),
-		NotAfter: time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC), IsCA: true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	roots = x509.NewCertPool()
-	roots.AddCert(leaf)
-	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}, roots
-}
-
-// Rules see frames in the clear where the broker speaks TLS, and SASL before them.
-func TestOverTLSAndSASL(t *testing.T) {
-	server, roots := authority(t)
-	clustered(t, []kfake.Opt{kfake.TLS(server), kfake.EnableSASL(), kfake.Superuser("PLAIN", "user", "secret")}, func(c *cluster) {
-		c.base = faults.OverTLS(c.base, &tls.Config{RootCAs: roots})
-		login := kgo.SASL(plain.Auth{User: "user", Pass: "secret"}.AsMechanism())
-		producer := c.producer(login)
-		if err := producer.BeginTransaction(); err != nil {
-			t.Fatal(err)
-		}
-		if err := send(c.Context(), producer, 0, "value"); err != nil {
-			t.Fatal(err)
-		}
-		// The rule finds connections that are open already.
-		c.add(faults.Rule{APIs: []string{"EndTxn"}, End: faults.Commit, Action: faults.Rewrite, Code: producerFenced})
-		if err := producer.EndTransaction(c.Context(), kgo.TryCommit); !errors.Is(err, kerr.ProducerFenced) {
-			t.Errorf("EndTransaction: %v, want PRODUCER_FENCED", err)
-		}
-		if hit := <-c.hits; hit.API != "EndTxn" || hit.Node == "" {
-			t.Errorf("hit %+v", hit)
-		}
-		producer.Close()
-
-		// With a rule from the start.
-		c.add(faults.Rule{APIs: []string{"InitProducerID"}, Action: faults.Reject, Code: invalidTxnState})
-		second := c.producer(login)
-		if _, _, err := second.ProducerID(c.Context()); !errors.Is(err, kerr.InvalidTxnState) {
-			t.Errorf("ProducerID: %v, want INVALID_TXN_STATE", err)
-		}
-		c.link.Reset()
-		second.Close()
-	})
-}
-
-func TestTLSHandshakeFails(t *testing.T) {
-	server, _ := authority(t)
-	clustered(t, []kfake.Opt{kfake.TLS(server)}, func(c *cluster) {
-		dial := c.link.Wrap(faults.OverTLS(c.base, nil))
-		_, err := dial(c.Context(), "tcp", c.seeds[0])
-		if unknown := (x509.UnknownAuthorityError{}); !errors.As(err, &unknown) {
-			t.Errorf("error %v, want that of an unknown authority", err)
-		}
-		if open := c.link.Stats().Open; open != 0 {
-			t.Errorf("%d connections are open", open)
-		}
-	})
 }
 
 // An admin client, whose requests go to every broker, is served as well.

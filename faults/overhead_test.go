@@ -2,6 +2,7 @@ package faults_test
 
 import (
 	"context"
+	"io"
 	"net"
 	"testing"
 	"time"
@@ -47,4 +48,118 @@ func BenchmarkOverhead(b *testing.B) {
 			_ = c.SetReadDeadline(deadline)
 		}
 	})
+}
+
+// BenchmarkRules compares, within one run, a request and its response over links: without rules, with a set that has
+// no rule, with one that has a rule for another instance, and with one that has a rule for another API. The metrics are
+// the ratios to the link without rules, and of that to the bare connection.
+func BenchmarkRules(b *testing.B) {
+	request, response := produceTo(1, -1, "out")
+	for _, transport := range []string{"calls alone", "tcp"} {
+		b.Run(transport, func(b *testing.B) {
+			variants := []string{"bare", "link", "no-rule", "other-instance", "other-api"}
+			conns := map[string]net.Conn{}
+			for _, variant := range variants {
+				link := faults.NewLink("i1")
+				b.Cleanup(link.Close)
+				rules := faults.NewRules(nil)
+				rule := faults.Rule{APIs: []string{"EndTxn"}, Action: faults.Reject, Code: invalidTxnState}
+				switch variant {
+				case "other-instance":
+					rule.Instance = "i2"
+					fallthrough
+				case "other-api":
+					if _, err := rules.Add(rule); err != nil {
+						b.Fatal(err)
+					}
+					fallthrough
+				case "no-rule":
+					link.SetRules(rules)
+				}
+				dial := func(context.Context, string, string) (net.Conn, error) {
+					if transport == "tcp" {
+						return answering(b, len(request), response), nil
+					}
+					return &scripted{response: response}, nil
+				}
+				if variant != "bare" {
+					dial = link.Wrap(dial)
+				}
+				c, err := dial(b.Context(), "tcp", "broker:9092")
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.Cleanup(func() { _ = c.Close() })
+				conns[variant] = c
+			}
+			took := map[string]time.Duration{}
+			answer := make([]byte, len(response))
+			for b.Loop() {
+				for _, variant := range variants { // in turns, so that all have the same noise
+					c, start := conns[variant], time.Now()
+					for range 100 {
+						if _, err := c.Write(request); err != nil {
+							b.Fatal(err)
+						}
+						if _, err := io.ReadFull(c, answer); err != nil {
+							b.Fatal(err)
+						}
+					}
+					took[variant] += time.Since(start)
+				}
+			}
+			b.ReportMetric(0, "ns/op") // of all together says nothing
+			for _, variant := range variants[1:] {
+				base := "link"
+				if variant == "link" {
+					base = "bare"
+				}
+				b.ReportMetric(float64(took[variant])/float64(took[base]), variant+"/"+base)
+			}
+		})
+	}
+}
+
+// scripted is a connection on which the same response is always there.
+type scripted struct {
+	instant
+	response []byte
+	read     int
+}
+
+func (s *scripted) Read(b []byte) (int, error) {
+	n := copy(b, s.response[s.read:])
+	s.read = (s.read + n) % len(s.response)
+	return n, nil
+}
+
+// answering returns a connection to a server that gives the same response to each request of a size.
+func answering(b *testing.B, size int, response []byte) net.Conn {
+	b.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer listener.Close()
+	client, err := net.Dial("tcp", listener.Addr().String())
+	if err != nil {
+		b.Fatal(err)
+	}
+	server, err := listener.Accept()
+	if err != nil {
+		b.Fatal(err)
+	}
+	go func() {
+		defer server.Close()
+		request := make([]byte, size)
+		for {
+			if _, err := io.ReadFull(server, request); err != nil {
+				return
+			}
+			if _, err := server.Write(response); err != nil {
+				return
+			}
+		}
+	}()
+	return client
 }

@@ -102,6 +102,7 @@ func (c *conn) pumpIn() {
 		c.mu.Lock()
 		if n > 0 {
 			c.arrive(b[:n])
+			c.settle()
 		}
 		if err != nil {
 			h.fail(err)
@@ -116,21 +117,65 @@ func (c *conn) pumpIn() {
 	c.mu.Unlock()
 }
 
-// accept takes what the application sends over the queue. The mutex is held, but not while hits of rules are
+// flush writes what may go at once, so that no pump is needed for it. The mutex is held, but not during a write. What
+// cannot be written before the application's deadline is left to the pump.
+func (c *conn) flush() error {
+	h := &c.out
+	defer c.settle()
+	for !c.dead && !c.closed && !h.pumping && !h.cut && !c.hung && len(h.shape) == 0 && h.size > 0 {
+		n, _ := h.next()
+		if n == 0 {
+			return nil
+		}
+		b := h.queue[0].b[:min(n, flight)]
+		h.direct = true
+		c.mu.Unlock()
+		n, err := c.inner.Write(b)
+		c.mu.Lock()
+		h.direct = false
+		switch {
+		case h.size == 0: // given up meanwhile
+			return c.end()
+		case c.dead || c.closed:
+			h.pop(n)
+			return c.end()
+		}
+		c.link.lateOut.Add(uint64(h.pop(n)))
+		switch {
+		case isTimeout(err):
+			return nil
+		case err != nil:
+			h.fail(err)
+			c.link.abandoned.Add(uint64(h.clear()))
+			return err
+		}
+	}
+	return nil
+}
+
+// rouse makes the read that is inside the lower connection look at the queue.
+func (c *conn) rouse() {
+	if c.in.direct && !c.roused {
+		c.roused = true
+		_ = c.inner.SetReadDeadline(past())
+	}
+}
+
+// accept takes what the application sends to the queue. The mutex is held, but not while hits of rules are
 // reported.
 func (c *conn) accept(b []byte) {
 	switch {
 	case c.tap == nil || c.hung:
 		c.out.push(bytes.Clone(b), 0)
-		c.settle()
 	case !c.tap.active():
 		c.tap.passed(Out, b)
 		c.out.push(bytes.Clone(b), 0)
-		c.settle()
 	default:
 		c.tapping = true
 		c.tap.request(b)
-		c.act()
+		if c.act() {
+			c.rouse() // what the application waits for does not come from the broker
+		}
 	}
 }
 
@@ -149,8 +194,9 @@ func (c *conn) arrive(b []byte) {
 	}
 }
 
-// act reports what the tap has decided, and then carries it out. The mutex is held, but not while reporting.
-func (c *conn) act() {
+// act reports what the tap has decided, and then carries it out. It returns whether there is something to read. The
+// mutex is held, but not while reporting.
+func (c *conn) act() bool {
 	if hits := c.tap.takeHits(); len(hits) > 0 {
 		c.mu.Unlock()
 		for _, hit := range hits {
@@ -161,7 +207,7 @@ func (c *conn) act() {
 	out, in, hangup := c.tap.take()
 	c.tapping = c.tap.active()
 	if c.closed || c.dead || c.hung {
-		return
+		return false
 	}
 	for _, s := range out {
 		c.out.push(s.b, s.hold)
@@ -174,11 +220,7 @@ func (c *conn) act() {
 	}
 	c.in.signal()
 	c.out.signal()
-	if c.tapping && c.in.direct {
-		// The call must give way to the pump, for what it waits for may not come from the broker.
-		_ = c.inner.SetReadDeadline(past())
-	}
-	c.settle()
+	return len(in) > 0 || hangup
 }
 
 // hangUp ends the connection as a broker does: the application reads what came before, and then the end.

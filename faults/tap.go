@@ -76,73 +76,6 @@ func (t *tap) active() bool {
 		len(t.toBroker) > 0 || len(t.toClient) > 0
 }
 
-// passed is told what goes one way without being looked at.
-func (t *tap) passed(d Direction, b []byte) {
-	if t.broken {
-		return
-	}
-	if len(t.pending) > 0 {
-		t.unknown += len(t.pending)
-		t.pending = nil
-	}
-	f := &t.in
-	if d == Out {
-		f = &t.out
-	}
-	if f.left > len(b) {
-		f.left -= len(b)
-		return
-	}
-	for len(b) > 0 {
-		var ok bool
-		if d == Out {
-			b, ok = f.next(b, parseRequest, t.count, noBytes, noBytes)
-		} else {
-			b, ok = f.next(b, parseResponse, passAll, noBytes, t.discount)
-		}
-		if !ok {
-			t.lost()
-			return
-		}
-	}
-	f.sent = len(f.head)
-}
-
-func noBytes([]byte)            {}
-func passAll(header, bool) fate { return pass }
-
-// count counts a request.
-func (t *tap) count(h header, _ bool) fate {
-	if t.speaks(h) && !h.silent {
-		t.unknown++
-	}
-	return pass
-}
-
-// discount counts a response.
-func (t *tap) discount([]byte) { t.unknown = max(0, t.unknown-1) }
-
-// speaks reports whether a frame is a request, and not a token of SASL. Tokens have no order that is known here, but
-// when the first request follows them everything has been answered.
-func (t *tap) speaks(h header) bool {
-	if t.raw {
-		if !h.known {
-			return false
-		}
-		t.raw = false
-		t.unknown = 0
-	}
-	t.raw = h.known && kmsg.Key(h.key) == kmsg.SASLHandshake && h.version == 0
-	return !h.short
-}
-
-// lost gives up on the connection: nobody knows any more where its frames begin.
-func (t *tap) lost() {
-	t.broken = true
-	t.out, t.in = frames{}, frames{}
-	t.pending, t.current, t.acting = nil, nil, 0
-}
-
 // request takes what the client sends.
 func (t *tap) request(b []byte) {
 	if t.broken {
@@ -185,12 +118,8 @@ func (t *tap) giveUp() {
 	if head := t.in.head; len(head) > t.in.sent {
 		t.receive(head[t.in.sent:])
 	}
-	if t.out.fate == keep {
-		t.send(t.out.kept)
-	}
-	if t.in.fate == keep {
-		t.receive(t.in.kept)
-	}
+	t.send(t.out.kept)
+	t.receive(t.in.kept)
 	t.lost()
 }
 
@@ -199,6 +128,9 @@ func (t *tap) receive(b []byte) { t.toClient = appendSpan(t.toClient, b, t.hold)
 
 // appendSpan copies b.
 func appendSpan(spans []span, b []byte, hold time.Duration) []span {
+	if len(b) == 0 {
+		return spans
+	}
 	if n := len(spans); n > 0 && hold == 0 {
 		spans[n-1].b = append(spans[n-1].b, b...)
 		return spans

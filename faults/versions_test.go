@@ -88,18 +88,20 @@ func TestRejectEveryVersion(t *testing.T) {
 			id := w.add(faults.Rule{APIs: []string{name}, Action: faults.Reject, Code: producerFenced})
 			defer w.rules.Remove(id)
 			request := requestFrame(req, correlation, "i1-admin")
-			<-pieces(w.client, request, rnd)
+			sent := pieces(w.client, request, rnd)
 			synctest.Wait()
 			if w.rules.Hits(id) == 0 {
 				if must[kmsg.Key(req.Key())] {
 					t.Errorf("version %d of %s cannot be rejected", req.GetVersion(), name)
 				}
 				w.gets(w.broker, request)
+				<-sent
 				answer := responseFrame(kmsg.ResponseForKey(req.Key()), correlation)
 				w.send(answer)
 				w.gets(w.client, answer)
 				return
 			}
+			<-sent
 			resp := req.ResponseKind()
 			var head []byte
 			readFrame(w, &head)

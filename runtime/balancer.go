@@ -132,6 +132,7 @@ func (b *balance) BalanceOrError(external map[string]int32) (answer kgo.IntoSync
 	inst := b.member.thread.instance
 	ctx := b.member.thread.ctx
 
+	b.gather(ctx)
 	common := assignment{Version: b.version, Leader: b.member.thread.name, ExactlyOnce: b.exactlyOnce != nil, PerTask: b.perTask()}
 	common.TransactionalIDs, common.Fenced = b.fence(ctx)
 	if b.shutdown() {
@@ -157,6 +158,31 @@ func (b *balance) BalanceOrError(external map[string]int32) (answer kgo.IntoSync
 	}
 	b.report(wanted, now, time.Since(start), common.Probing)
 	return b.encode(common, now), nil
+}
+
+// gather lets the other members of a group that begins join before anything is assigned: while the leader has not answered, each
+// join is the beginning of another rebalance, which the answer then only leads to. Else the first member would get all tasks, and
+// restore what others have on their disks, until it hears of them with its next heartbeat. A broker does the same itself if its
+// group.initial.rebalance.delay.ms is long enough (KIP-134).
+func (b *balance) gather(ctx context.Context) {
+	works := func(s subscription) bool {
+		return len(s.Tasks)+len(s.Standby)+len(s.Promised)+len(s.PromisedStandby) > 0
+	}
+	stored := func(s subscription) bool { return len(s.Stored) > 0 }
+	if b.member.latest.Load() != nil || slices.ContainsFunc(b.subscriptions, works) || !slices.ContainsFunc(b.subscriptions, stored) {
+		return
+	}
+	delay := b.member.thread.instance.cfg.InitialRebalanceDelay
+	if delay == 0 || b.member.gathered.Swap(true) {
+		return
+	}
+	wait := time.NewTimer(delay)
+	defer wait.Stop()
+	select {
+	case <-wait.C:
+	case <-b.member.leaving:
+	case <-ctx.Done():
+	}
 }
 
 // perTask reports whether members of exactly_once are there or were there in the previous assignment.

@@ -50,6 +50,10 @@ type Config struct {
 	AcceptableRecoveryLag int64
 	// MaxWarmupReplicas is how many tasks are warmed up at a time, in the whole group.
 	MaxWarmupReplicas int
+	// InitialRebalanceDelay is how long the first member of a group that begins waits for others before it assigns anything, so
+	// that tasks go to where their state is at once, and not through the first member that is there. It is for brokers whose
+	// group.initial.rebalance.delay.ms is short, and for groups whose members have state on disk. 0 = not at all.
+	InitialRebalanceDelay time.Duration
 	// ProbingInterval is the time after which the group looks again whether what is warmed up has caught up.
 	ProbingInterval time.Duration
 
@@ -94,6 +98,9 @@ type Config struct {
 	Policy Policy
 	// MaxMigrations in a row of one thread, without a commit between, are fatal: they would hide a mistake of ours.
 	MaxMigrations int
+	// StateFlushInterval is how often stores bring what was committed to the disk in the background. After a crash the changelog's
+	// records since then are restored. 0 = only when a memtable is full, and at the close.
+	StateFlushInterval time.Duration
 	// Memtable is the size of a store's memtable in bytes.
 	Memtable int
 }
@@ -120,6 +127,7 @@ func DefaultConfig() Config {
 		DialTimeout:              2 * time.Second,
 		AcceptableRecoveryLag:    unlimitedLag,
 		MaxWarmupReplicas:        2,
+		InitialRebalanceDelay:    500 * time.Millisecond,
 		ProbingInterval:          10 * time.Minute,
 		ReplicationFactor:        -1,
 		CompactChangelogs:        true,
@@ -127,6 +135,7 @@ func DefaultConfig() Config {
 		ActiveFencing:            true,
 		MaxMigrations:            20,
 		Memtable:                 1 << 20,
+		StateFlushInterval:       10 * time.Second,
 	}
 }
 
@@ -163,11 +172,12 @@ func (c *Config) Validate() error {
 	check(c.StandbyReplicas >= 0, "StandbyReplicas: %d, must not be negative", c.StandbyReplicas)
 	check(c.AcceptableRecoveryLag >= unlimitedLag, "AcceptableRecoveryLag: %d, must not be negative, or -1 for unlimited", c.AcceptableRecoveryLag)
 	check(c.MaxWarmupReplicas > 0, "MaxWarmupReplicas: %d, must be at least 1", c.MaxWarmupReplicas)
+	check(c.InitialRebalanceDelay >= 0, "InitialRebalanceDelay: %v, must not be negative", c.InitialRebalanceDelay)
 	check(c.ProbingInterval > 0, "ProbingInterval: %v, must be positive", c.ProbingInterval)
 	check(c.ReplicationFactor == -1 || c.ReplicationFactor > 0, "ReplicationFactor: %d, must be positive, or -1 for the broker's default", c.ReplicationFactor)
 	check(c.ChangelogRewriteInterval >= 0, "ChangelogRewriteInterval: %v, must not be negative", c.ChangelogRewriteInterval)
 	check(c.RepartitionPurgeInterval >= 0, "RepartitionPurgeInterval: %v, must not be negative", c.RepartitionPurgeInterval)
-	options := state.StoreOptions{MemtableBytes: c.Memtable}
+	options := state.StoreOptions{MemtableBytes: c.Memtable, FlushInterval: c.StateFlushInterval}
 	if err := options.Validate(); err != nil {
 		errs = append(errs, fmt.Errorf("%s: %w", "Memtable", err))
 	}

@@ -3,6 +3,7 @@ package runtime_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -230,6 +231,60 @@ func TestStartWithoutBrokers(t *testing.T) {
 				c.Errorf("the close took %v", took)
 			}
 			i.wantDeaths(0, 0)
+		})
+	})
+}
+
+// TestTheFirstOfAGroupWaitsForTheOthers: the first member of a group that begins does not restore what others have on their disks.
+func TestTheFirstOfAGroupWaitsForTheOthers(t *testing.T) {
+	t.Parallel()
+	everyMode(t, func(t *testing.T, m mode) {
+		inBubble(t, m, func(c *cluster) {
+			c.create(6, "in", "out")
+			all := make([]*member, 3)
+			for i := range all {
+				all[i] = c.start(fmt.Sprintf("i%d", i+1), sumProgram(t, nil), nil)
+			}
+			c.awaitRunning(late, 6, all...)
+			c.feed("in", 6, 0, 20)
+			c.awaitCommitted(soon, "in")
+			owned := func() string {
+				var text []string
+				for _, i := range all {
+					text = append(text, fmt.Sprint(i.tasks()))
+				}
+				return strings.Join(text, ", ")
+			}
+			before := owned()
+			var closing sync.WaitGroup
+			for _, i := range all {
+				i.closed = true
+				closing.Go(func() {
+					if err := i.Close(context.Background()); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			closing.Wait()
+			for _, i := range all {
+				i.prepareRestart(nil)
+			}
+			all[2].begin()
+			time.Sleep(300 * time.Millisecond)
+			all[0].begin()
+			all[1].begin()
+			c.awaitRunning(late, 6, all...)
+			for _, i := range all {
+				if n := i.total().RestoredRecords; n > 0 {
+					c.Errorf("%s restored %d records that were on the disk of another instance", i.name, n)
+				}
+			}
+			if after := owned(); after != before {
+				c.Errorf("tasks before: %s; after: %s", before, after)
+			}
+			for _, i := range all {
+				i.close()
+			}
 		})
 	})
 }

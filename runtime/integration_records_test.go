@@ -286,12 +286,15 @@ func TestBufferedRecordsPerPartition(t *testing.T) {
 			const n = 2000
 			c.create(1, "left", "right", "out")
 			left := c.topicID("left")
-			i := c.start("i1", mergeProgram(t, nil), func(cfg *runtime.Config) {
+			i := c.prepare("i1", mergeProgram(t, nil), func(cfg *runtime.Config) {
 				cfg.BufferedRecords, cfg.MaxPollRecords, cfg.MaxTaskIdle = 100, 50, 30*time.Second
 			})
-			c.awaitRunning(soon, 1, i)
 			var fetched session
+			i.assemble()
 			fetched.watch(i)
+			i.begin()
+			c.awaitRunning(soon, 1, i)
+			c.await(soon, "the left one is fetched", func() bool { return fetched.has(left) })
 			c.at("left", 0, n)
 			c.await(soon, "the left one is not fetched any more", func() bool { return !fetched.has(left) })
 			if got := c.read("out", uncommitted); len(got) > 0 {

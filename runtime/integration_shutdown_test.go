@@ -19,41 +19,57 @@ func shutdownClient(string, error) runtime.UncaughtResponse { return runtime.Shu
 // Streams does. Transactional state wipes nothing: what is on disk is what was committed, and the next start goes on from there.
 func TestShouldWorkWithUncleanShutdownWipeOutStateStore(t *testing.T) {
 	t.Parallel()
-	exactlyOnceModes(t, func(t *testing.T, m mode) {
-		inBubble(t, m, func(c *cluster) {
-			var armed atomic.Bool
-			c.create(2, "in", "out")
-			i := c.start("i1", sumProgram(t, failOnce(&armed)), func(cfg *runtime.Config) {
-				slowCommits(cfg)
-				cfg.UncaughtHandler = shutdownClient
+	for _, stateMode := range runtime.StateModes() {
+		t.Run(string(stateMode), func(t *testing.T) {
+			t.Parallel()
+			exactlyOnceModes(t, func(t *testing.T, m mode) {
+				inBubble(t, m, func(c *cluster) { uncleanShutdown(c, stateMode) })
 			})
-			leaveOpen(c)
-			armed.Store(true)
-			c.feed("in", 2, 15, 5)
-			c.await(late, "the client is shut down", func() bool { return i.Status().State == string(runtime.InstanceError) })
-			i.close()
-			i.wantDeaths(1, 0)
-			for partition, task := range []string{"0_0", "0_1"} {
-				if position := i.wantCommittedPrefix(task, sumStore, int32(partition)); position < 10 {
-					c.Errorf("task %s: position %d, want the ten records that were committed to be stored", task, position)
-				}
-			}
-			if n := i.total(); n.Wiped != 0 || n.Rebuilt != 0 || n.Aborted == 0 {
-				c.Errorf("%+v, want an aborted transaction, and nothing wiped or rebuilt", n)
-			}
-			before := i.total().RestoredRecords
-
-			i.restart(nil)
-			c.awaitCommitted(late, "in")
-			c.wantSums("in", "out")
-			// The other task may have been committed when its thread closed it.
-			if n := i.total().RestoredRecords; n > before+10 {
-				c.Errorf("%d records restored, want no more than the tail", n)
-			}
-			i.close()
-			wantSumsStored(c, i)
 		})
+	}
+}
+
+func uncleanShutdown(c *cluster, stateMode runtime.StateMode) {
+	c.Helper()
+	var armed atomic.Bool
+	c.create(2, "in", "out")
+	i := c.start("i1", sumProgram(c.T, failOnce(&armed)), func(cfg *runtime.Config) {
+		slowCommits(cfg)
+		cfg.UncaughtHandler, cfg.StateMode = shutdownClient, stateMode
 	})
+	leaveOpen(c)
+	armed.Store(true)
+	c.feed("in", 2, 15, 5)
+	c.await(late, "the client is shut down", func() bool { return i.Status().State == string(runtime.InstanceError) })
+	i.close()
+	i.wantDeaths(1, 0)
+	n := i.total()
+	if wipes := stateMode == runtime.StateWipe; n.Aborted == 0 || (n.Wiped > 0) != wipes || n.Rebuilt != 0 {
+		c.Errorf("%+v, want an aborted transaction, stores wiped: %v, and none rebuilt", n, wipes)
+	}
+	for partition, task := range []string{"0_0", "0_1"} {
+		if stateMode == runtime.StateWipe {
+			if left, err := i.disk.List(i.cfg.StateDir + "/" + task); err == nil {
+				c.Errorf("%v is left of task %s", left, task)
+			}
+			continue
+		}
+		if position := i.wantCommittedPrefix(task, sumStore, int32(partition)); position < 10 {
+			c.Errorf("task %s: position %d, want the ten records that were committed to be stored", task, position)
+		}
+	}
+
+	i.restart(nil)
+	c.awaitCommitted(late, "in")
+	c.wantSums("in", "out")
+	restored := i.total().RestoredRecords
+	if stateMode == runtime.StateWipe && restored != 20 || stateMode == runtime.StateTransactional && restored != 0 {
+		c.Errorf("%d records restored, want all 20 that are committed where stores were wiped, else none", restored)
+	}
+	i.close()
+	if stateMode == runtime.StateTransactional {
+		wantSumsStored(c, i)
+	}
 }
 
 // TestACrashRestoresOnlyTheTail: what a clean close has left on disk needs no restoring, also after a later run was killed.

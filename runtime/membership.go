@@ -31,6 +31,7 @@ type membership struct {
 	nonce    atomic.Uint32
 	joined   atomic.Int32 // generation that the last join was sent with, -1 before the first
 	missed   atomic.Bool  // a generation was completed of which this member has never heard
+	gathered atomic.Bool  // it has waited for the other members of a group that begins
 	check    time.Time    // when the thread looks for its source topics next; the thread's alone
 }
 

@@ -69,7 +69,8 @@ func (m *stateManager) open() error {
 	}
 	for _, spec := range inst.program.sub(m.id.Subtopology).Stores {
 		store, err := inst.directory.Open(m.id.String(), spec.Name, state.StoreOptions{
-			Cache: inst.cache, MemtableBytes: inst.cfg.Memtable, InMemory: spec.InMemory, Eager: eager,
+			Cache: inst.cache, MemtableBytes: inst.cfg.Memtable, FlushInterval: inst.cfg.StateFlushInterval,
+			InMemory: spec.InMemory, Eager: eager,
 		})
 		if err != nil {
 			m.closeStores(false)

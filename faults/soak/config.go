@@ -59,6 +59,7 @@ type RuntimeSettings struct {
 	TransactionTimeout       time.Duration `yaml:"transaction_timeout"`
 	StoreCache               Size          `yaml:"store_cache"`                // block cache shared by all stores of the process
 	StoreMemtable            Size          `yaml:"store_memtable"`             // of each store
+	StateFlushInterval       time.Duration `yaml:"state_flush_interval"`       // 0 = never
 	ChangelogRewriteInterval time.Duration `yaml:"changelog_rewrite_interval"` // embedded broker only; 0 = never
 	RepartitionPurgeInterval time.Duration `yaml:"repartition_purge_interval"` // 0 = never
 	RecordCache              Size          `yaml:"record_cache"`               // of each instance; 0 = off
@@ -66,6 +67,7 @@ type RuntimeSettings struct {
 	StandbyReplicas          int           `yaml:"standby_replicas"`
 	AcceptableRecoveryLag    Lag           `yaml:"acceptable_recovery_lag"`
 	MaxWarmupReplicas        int           `yaml:"max_warmup_replicas"`
+	InitialRebalanceDelay    time.Duration `yaml:"initial_rebalance_delay"`
 	ProbingRebalanceInterval time.Duration `yaml:"probing_rebalance_interval"`
 	TaskTimeout              time.Duration `yaml:"task_timeout"`
 	MaxTaskIdle              time.Duration `yaml:"max_task_idle"` // negative = never wait
@@ -148,11 +150,13 @@ func Default() Config {
 			TransactionTimeout:       10 * time.Second,
 			StoreCache:               64 << 20,
 			StoreMemtable:            1 << 20,
+			StateFlushInterval:       10 * time.Second,
 			ChangelogRewriteInterval: 15 * time.Second,
 			RepartitionPurgeInterval: 30 * time.Second,
 			StateCleanupDelay:        10 * time.Minute,
 			AcceptableRecoveryLag:    Unlimited,
 			MaxWarmupReplicas:        2,
+			InitialRebalanceDelay:    500 * time.Millisecond,
 			ProbingRebalanceInterval: 10 * time.Minute,
 			TaskTimeout:              5 * time.Minute,
 			BufferedRecords:          1000,

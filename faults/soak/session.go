@@ -280,6 +280,7 @@ func (s *Session) instanceConfig(name, dir string) runtime.Config {
 	cfg.Guarantee, cfg.StateMode = runtime.Guarantee(r.Guarantee), runtime.StateMode(r.StateMode)
 	cfg.TaskTimeout, cfg.MaxTaskIdle, cfg.BufferedRecords = r.TaskTimeout, r.MaxTaskIdle, r.BufferedRecords
 	cfg.StandbyReplicas, cfg.AcceptableRecoveryLag = r.StandbyReplicas, int64(r.AcceptableRecoveryLag)
+	cfg.InitialRebalanceDelay = r.InitialRebalanceDelay
 	cfg.MaxWarmupReplicas, cfg.ProbingInterval = r.MaxWarmupReplicas, r.ProbingRebalanceInterval
 	cfg.RecordCache, cfg.StateCleanupDelay = int64(r.RecordCache), r.StateCleanupDelay
 	if r.StaticMembership {
@@ -290,7 +291,7 @@ func (s *Session) instanceConfig(name, dir string) runtime.Config {
 	cfg.RebalanceTimeout, cfg.TransactionTimeout = r.RebalanceTimeout, r.TransactionTimeout
 	cfg.ReplicationFactor = int16(s.cfg.Cluster.ReplicationFactor)
 	cfg.RepartitionPurgeInterval, cfg.ActiveFencing = r.RepartitionPurgeInterval, r.ActiveFencing
-	cfg.Memtable = int(r.StoreMemtable)
+	cfg.Memtable, cfg.StateFlushInterval = int(r.StoreMemtable), r.StateFlushInterval
 	if p, ok := findProfile(s.cfg.Faults.Profile); ok {
 		p.apply(&cfg)
 	}

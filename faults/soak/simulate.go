@@ -32,6 +32,7 @@ func SimulationDefaults(c *Config) {
 	r := &c.Runtime
 	r.CommitInterval, r.PollInterval, r.HeartbeatInterval, r.TransactionTimeout = 5*time.Second, time.Second, 3*time.Second, 30*time.Second
 	r.FetchMaxWait = 1500 * time.Millisecond
+	r.StateFlushInterval = 10 * time.Minute
 	r.ChangelogRewriteInterval, r.RepartitionPurgeInterval = 10*time.Minute, 5*time.Minute
 	c.Verify.Interval = time.Second
 	c.Session.SnapshotInterval = 10 * time.Second

@@ -175,6 +175,7 @@ func (v *validator) runtime() {
 	v.check(r.StoreCache >= 1<<20, "runtime.store_cache", "%s is too small; valid: 1MiB and more", r.StoreCache)
 	v.check(r.StoreMemtable >= 64<<10 && r.StoreMemtable <= 1<<30, "runtime.store_memtable",
 		"%s is out of range; valid: 64KiB to 1GiB", r.StoreMemtable)
+	v.check(r.StateFlushInterval >= 0, "runtime.state_flush_interval", "%s is negative; valid: 0s (never) and more", formatDuration(r.StateFlushInterval))
 	v.check(r.ChangelogRewriteInterval >= 0, "runtime.changelog_rewrite_interval",
 		"%s is negative; valid: 0s (never) and more", formatDuration(r.ChangelogRewriteInterval))
 	v.check(r.RepartitionPurgeInterval >= 0, "runtime.repartition_purge_interval",
@@ -183,6 +184,7 @@ func (v *validator) runtime() {
 	v.check(r.StateCleanupDelay >= 0, "runtime.state_cleanup_delay", "%s is negative; valid: 0s (never) and more", formatDuration(r.StateCleanupDelay))
 	v.between("runtime.standby_replicas", r.StandbyReplicas, 0, maxInstances)
 	v.between("runtime.max_warmup_replicas", r.MaxWarmupReplicas, 1, math.MaxInt32)
+	v.duration("runtime.initial_rebalance_delay", r.InitialRebalanceDelay, 0, r.RebalanceTimeout/2)
 	v.duration("runtime.probing_rebalance_interval", r.ProbingRebalanceInterval, time.Second, 24*time.Hour)
 	v.check(r.TaskTimeout >= 0, "runtime.task_timeout", "%s is negative; valid: 0s and more", formatDuration(r.TaskTimeout))
 	v.between("runtime.buffered_records", r.BufferedRecords, 1, math.MaxInt32)

@@ -2,7 +2,9 @@ package state
 
 import (
 	"errors"
+	"fmt"
 	"sync"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -41,6 +43,9 @@ type StoreOptions struct {
 	Cache *Cache
 	// MemtableBytes is the size of Pebble's memtable, 64 KiB to 64 MiB; 0 means DefaultMemtableBytes.
 	MemtableBytes int
+	// FlushInterval is how often what was committed is brought to the disk without waiting for it: so much is missing after a crash,
+	// and is restored from the changelog. 0 means only when memtables are full, and at the close.
+	FlushInterval time.Duration
 	// CleanBytes bounds the memory for unchanged entries that are kept in front of Pebble; 0 means DefaultCleanBytes, a negative
 	// value keeps none. While the keys in use fit, a store is some times faster. Changed entries are kept until commit or abort, whatever their size.
 	CleanBytes int64
@@ -66,6 +71,9 @@ const (
 func (o StoreOptions) Validate() error {
 	if o.MemtableBytes != 0 && (o.MemtableBytes < minMemtableBytes || o.MemtableBytes > maxMemtableBytes) {
 		return errors.New("memtable_bytes: must be between 64 KiB and 64 MiB")
+	}
+	if o.FlushInterval < 0 {
+		return fmt.Errorf("flush_interval: %v, must not be negative", o.FlushInterval)
 	}
 	return nil
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
@@ -353,4 +355,34 @@ func (p *protocol) recover() bool {
 	}
 	p.f.close(p.s)
 	return maps.Equal(got, want)
+}
+
+// TestStoresAreFlushedInTime: what was committed is on the disk after the flush interval, without anybody waiting for it.
+func TestStoresAreFlushedInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const interval = 10 * time.Second
+		mem := vfs.NewCrashableMem()
+		f := newFixture(t, mem)
+		s := f.openKind(StoreOptions{FlushInterval: interval})
+		for position := range int64(2) {
+			time.Sleep(interval)
+			put(t, s, "a", fmt.Sprint(position))
+			must(t, s.Commit(position))
+			synctest.Wait()
+		}
+		put(t, s, "a", "lost")
+		must(t, s.Commit(2))
+		synctest.Wait()
+		clone := mem.CrashClone(vfs.CrashCloneCfg{})
+		must(t, s.Close())
+		must(t, f.dir.Close())
+		f.fs = clone
+		f.openDirectory()
+		s = f.openKind(StoreOptions{})
+		wantValue(t, s, "a", "1")
+		if position := s.Position(); position != 1 {
+			t.Errorf("position %d after the crash, want 1", position)
+		}
+		f.close(s)
+	})
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -92,9 +93,11 @@ type engine struct {
 	dir       string
 	compacted chan struct{} // signalled after each compaction
 
-	flushEvery int
-	unflushed  int             // bytes written since the last flush was asked for
-	flushing   <-chan struct{} // closed when that flush is done; nil at first
+	flushEvery    int             // bytes
+	flushInterval time.Duration   // 0 = never
+	unflushed     int             // bytes written since the last flush was asked for
+	flushed       time.Time       // when that was
+	flushing      <-chan struct{} // closed when that flush is done; nil at first
 
 	visitors visitors // goroutines besides the owner's that read the figures of the database
 	written  atomic.Int64
@@ -103,15 +106,21 @@ type engine struct {
 }
 
 // openEngine opens or creates the database in dir. The metadata of a new one is emptyMeta.
-func openEngine(fs vfs.FS, dir string, cache *Cache, memtable int) (*engine, meta, error) {
-	e := &engine{fuse: newFuse(), dir: dir, compacted: make(chan struct{}, 1), flushEvery: flushMemtables * memtable}
+func openEngine(fs vfs.FS, dir string, cache *Cache, o StoreOptions) (*engine, meta, error) {
+	e := &engine{
+		fuse: newFuse(), dir: dir, compacted: make(chan struct{}, 1),
+		flushEvery: flushMemtables * o.MemtableBytes, flushInterval: o.FlushInterval, flushed: time.Now(),
+	}
+	if o.FlushInterval > 0 { // not all stores of an instance at the same time
+		e.flushed = e.flushed.Add(-rand.N(o.FlushInterval))
+	}
 	options := &pebble.Options{
 		FS:                          gate{fs, e.fuse},
 		FormatMajorVersion:          tableFormat,
 		Cache:                       cache.blocks,
 		FileCache:                   cache.files,
 		DisableWAL:                  true,
-		MemTableSize:                uint64(memtable),
+		MemTableSize:                uint64(o.MemtableBytes),
 		MemTableStopWritesThreshold: unlimited,
 		L0StopWritesThreshold:       unlimited,
 		Logger:                      e.fuse,
@@ -227,7 +236,7 @@ func (e *engine) apply(batch *pebble.Batch) error {
 	e.written.Add(int64(size))
 	e.unflushed += size
 	if e.unflushed < e.flushEvery {
-		return nil
+		return e.flushInTime()
 	}
 	start := time.Now()
 	defer func() { e.stalled.Add(int64(time.Since(start))) }()
@@ -239,6 +248,21 @@ func (e *engine) apply(batch *pebble.Batch) error {
 		return err
 	}
 	return e.awaitCompaction()
+}
+
+// flushInTime begins a flush when the last one is long ago and done.
+func (e *engine) flushInTime() error {
+	if e.flushInterval == 0 || time.Since(e.flushed) < e.flushInterval {
+		return nil
+	}
+	if e.flushing != nil {
+		select {
+		case <-e.flushing:
+		default:
+			return nil
+		}
+	}
+	return e.startFlush()
 }
 
 // flush brings everything that was written to disk and waits for it.
@@ -254,7 +278,7 @@ func (e *engine) flush() error {
 func (e *engine) startFlush() error {
 	return e.fuse.guard("flush", func() error {
 		flushed, err := e.db.AsyncFlush()
-		e.flushing, e.unflushed = flushed, 0
+		e.flushing, e.unflushed, e.flushed = flushed, 0, time.Now()
 		return err
 	})
 }

@@ -16,7 +16,7 @@ func (d *Directory) openFolder(task, name string, cache *Cache, o StoreOptions) 
 	if err != nil {
 		return nil, emptyMeta, err
 	}
-	e, m, err := openEngine(d.fs, dir, cache, o.MemtableBytes)
+	e, m, err := openEngine(d.fs, dir, cache, o)
 	switch {
 	case err == nil && m.stored && m.eager != o.Eager:
 		d.retireFolder(task, name)
