@@ -40,7 +40,7 @@ func (t *tracker) judgeAnonymous(o *outputRecord, forced bool) bool {
 	switch {
 	case b != nil && (forced || t.ready(b.at(n), o)):
 		// Equal outputs of free units cannot be told apart, and so neither their order.
-		t.match(b, n, o, !b.at(n).Free)
+		return t.match(b, n, o, !b.at(n).Free, forced)
 	case b == nil && t.repaid(o):
 	case !forced:
 		return false

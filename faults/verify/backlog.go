@@ -40,11 +40,12 @@ type backlog struct {
 	head, tail int64
 	runs       []uint64 // in the order of their first input; usually one
 	lastSeq    int64    // of the newest input, in the last run
+	next       int64    // offset behind the newest input
 	passed     int64    // offset below which every effect was seen
 }
 
 func newBacklog(partition int32, start int64) *backlog {
-	return &backlog{partition: partition, ring: make([]entry, minRing), passed: start}
+	return &backlog{partition: partition, ring: make([]entry, minRing), next: start, passed: start}
 }
 
 func (b *backlog) at(n int64) *entry { return &b.ring[n&int64(len(b.ring)-1)] }

@@ -23,7 +23,7 @@ func TestProvenance(t *testing.T) {
 
 // TestBacklogFind compares find with a list, over gaps, two runs, growth and shrinking.
 func TestBacklogFind(t *testing.T) {
-	seed := rand.Uint64()
+	seed := newSeed()
 	rng := rand.New(rand.NewPCG(seed, 0))
 	type id struct {
 		run uint64

@@ -5,9 +5,14 @@ import (
 	"time"
 )
 
-// lingering tells whether entries can stand for longer than their outputs need, because no output shows that others will
-// not come: then something else has to say it, see close.
+// lingering tells whether something else than outputs has to say that inputs have had all their effects, see close: no output
+// shows that others will not come, or the last inputs bring none about.
 func (t *tracker) lingering() bool {
+	for _, b := range t.backlogs {
+		if b.len() == 0 && b.passed < b.next {
+			return true
+		}
+	}
 	if t.free || t.atLeastOnce || t.anonymous.on {
 		return t.pending()
 	}

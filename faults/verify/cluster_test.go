@@ -27,7 +27,7 @@ type cluster struct {
 // inBubble runs a test in virtual time with a cluster of some nodes.
 func inBubble(t *testing.T, nodes int, fn func(c *cluster)) {
 	t.Helper()
-	seed := rand.Uint64()
+	seed := newSeed()
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("seed %d", seed)

@@ -9,8 +9,8 @@ import (
 
 // TestCachedDrops drops outputs in the middle, for which later ones stand: the total, which is made of them, shows it.
 func TestCachedDrops(t *testing.T) {
-	for range 50 {
-		seed := rand.Uint64()
+	for range plays(50) {
+		seed := newSeed()
 		r := variant{ModelSoak, Mode{Cached: true}}.build(seed, 3, 1500, 20, false)
 		s := r.pick("group-max", 10)
 		input := r.inputOf(s)
@@ -25,8 +25,8 @@ func TestCachedDrops(t *testing.T) {
 // TestAtLeastOnceWords drops what was written of the last line for a word, and everything that repeats it.
 func TestAtLeastOnceWords(t *testing.T) {
 	for _, cached := range []bool{false, true} {
-		for range 50 {
-			seed := rand.Uint64()
+		for range plays(50) {
+			seed := newSeed()
 			r := variant{ModelWordcount, Mode{Cached: cached, AtLeastOnce: true}}.build(seed, 3, 500, 20, false)
 			if _, s := r.feed(feeding{seed: seed, outputBias: 0.5}); s.Verdict != Clean || s.In != s.Processed {
 				t.Fatalf("seed %d: %+v", seed, s)
@@ -51,8 +51,8 @@ func TestAnonymousMutations(t *testing.T) {
 		for _, role := range v.roles() {
 			for _, name := range []string{"drop", "double", "alter", "rekey"} {
 				t.Run(fmt.Sprintf("%s/%s/%s", v, role, name), func(t *testing.T) {
-					for range 12 {
-						seed := rand.Uint64()
+					for range plays(12) {
+						seed := newSeed()
 						r := v.build(seed, 3, 1500, 20, true)
 						s := r.pick(role, int(seed%7))
 						if s.index < 0 || !r.damage(name, s) {
@@ -128,8 +128,8 @@ func (r *reference) finalOfStore(s spot) bool {
 
 // TestOrderWithoutKeys keeps records without a key in the order of their input partition within each output partition.
 func TestOrderWithoutKeys(t *testing.T) {
-	for range 50 {
-		seed := rand.Uint64()
+	for range plays(50) {
+		seed := newSeed()
 		r := variant{model: ModelPassthrough}.build(seed, 3, 300, 5, false)
 		log := r.outputs["output"][0]
 		swapped := false

@@ -134,7 +134,7 @@ func (t *tracker) expireOne(o *outputRecord) {
 	n, _ := t.effectOf(b, first, o)
 	e := b.at(n)
 	if !e.Open.Has(o.stream) {
-		t.match(b, n, o, true) // it says more than there is
+		t.match(b, n, o, true, true) // it says more than there is
 		return
 	}
 	// The output that would have decided is missing, which is reported as lost where it is owed.

@@ -40,10 +40,10 @@ func (l *ledger) grow(to, n int64) int64 {
 // known tells whether a value can be made of what there is.
 func (l *ledger) known(got int64) bool { return l.loose || l.wrapped || got <= l.applied }
 
-// ready tells whether a value can be judged: not if it is too great or too small, for there may be more to come that it is
-// made of, or that makes it wrap around.
-func (l *ledger) ready(got int64) bool {
-	return l.known(got) && (l.loose || l.wrapped || got >= l.shown && got >= l.proved)
+// ready tells whether a value can be judged, of which own is a part: not if it is too great or too small, for there may be
+// more to come that it is made of, or that makes it wrap around.
+func (l *ledger) ready(got, own int64) bool {
+	return l.known(got) && (l.loose || l.wrapped || got >= l.shown && got >= l.grow(l.proved, own))
 }
 
 // check judges the next value.

@@ -34,10 +34,7 @@ func (t *tracker) judgeOutput(o *outputRecord) bool {
 			t.report(KindUnexpected, o, t.inputName(o.provenance.Partition, b.at(n).offset), "the input owes no output with this key")
 			return true
 		}
-		if !t.ready(b.at(n), o) {
-			return false
-		}
-		t.match(b, n, o, true)
+		return t.ready(b.at(n), o) && t.match(b, n, o, true, false)
 	}
 	return true
 }
@@ -69,24 +66,27 @@ func (t *tracker) ready(e *entry, o *outputRecord) bool {
 }
 
 // match judges an output whose input is known and not settled, or not forgotten yet. Ordered is false where the place of
-// the output among those of its unit means nothing.
-func (t *tracker) match(b *backlog, n int64, o *outputRecord, ordered bool) {
+// the output among those of its unit means nothing. It returns false if the output has to wait after all, unless forced.
+func (t *tracker) match(b *backlog, n int64, o *outputRecord, ordered, forced bool) bool {
 	e := b.at(n)
 	s := o.stream
 	switch {
 	case e.lost.Has(s) && t.returned(o, t.owed(b, e, s)):
-		return
+		return true
 	case (e.lost | e.seen).Has(s):
 		t.report(KindDuplicate, o, t.inputName(b.partition, e.offset), "")
-		return
+		return true
 	case e.skipped.Has(s):
 		t.backward(o, t.inputName(b.partition, e.offset))
-		return
+		return true
 	}
 	owed := e.Due.Has(s)
 	if owed && ordered {
 		t.inOrder(b, n, o)
 		e = b.at(n) // what was decided may have moved the entries
+		if !forced && !t.ready(e, o) {
+			return false // it does not hold what it now stands for, unless there is more than was seen
+		}
 	}
 	f := Finding{Wrong: "the input owes no output here"}
 	if owed || !t.lax {
@@ -105,13 +105,14 @@ func (t *tracker) match(b *backlog, n int64, o *outputRecord, ordered bool) {
 		t.report(f.Kind, o, t.inputName(b.partition, e.offset), f.Wrong)
 	}
 	if f.More {
-		return
+		return true
 	}
 	e.seen |= Bit(s)
 	e.Due |= f.Due & e.Open
 	e.Open &^= f.Due | f.Settled
 	e.Due &^= Bit(s)
 	t.settle(b, n)
+	return true
 }
 
 // inOrder draws the conclusions from an owed output about the entries of its unit that come before: their outputs are

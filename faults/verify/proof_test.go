@@ -73,8 +73,8 @@ func TestNoFalseAlarm(t *testing.T) {
 	for _, v := range variants() {
 		for _, bare := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, bare %v", v, bare), func(t *testing.T) {
-				for range runs {
-					seed := rand.Uint64()
+				for range plays(runs) {
+					seed := newSeed()
 					rng := rand.New(rand.NewPCG(seed, 2))
 					r := v.build(seed, 1+rng.IntN(6), rng.IntN(800), 1+rng.IntN(60), bare)
 					checkClean(t, r, feeding{seed: seed, outputBias: rng.Float64(), closing: rng.IntN(3) > 0})
@@ -90,8 +90,8 @@ func TestAnyAmounts(t *testing.T) {
 		if v.model != ModelSoak {
 			continue
 		}
-		for range 100 {
-			seed := rand.Uint64()
+		for range plays(100) {
+			seed := newSeed()
 			r := newProgram(v.model, v.mode, rand.New(rand.NewPCG(seed, 0)), 3)
 			r.wild, r.bare = true, seed%3 == 0
 			r.generate(7, 300, 40)
@@ -104,7 +104,7 @@ func TestAnyAmounts(t *testing.T) {
 // TestKeyInSeveralPartitions cannot know how the records of a key are processed, and says so.
 func TestKeyInSeveralPartitions(t *testing.T) {
 	for _, header := range []bool{true, false} {
-		seed := rand.Uint64()
+		seed := newSeed()
 		r := variant{model: ModelSoak}.build(seed, 3, 0, 1, false)
 		for i := range int64(100) {
 			for p := range int32(2) {
@@ -157,8 +157,8 @@ func TestMutations(t *testing.T) {
 			for _, mutation := range mutations() {
 				t.Run(fmt.Sprintf("%s/%s/%s", v, role, mutation.name), func(t *testing.T) {
 					found := 0
-					for range 12 {
-						seed := rand.Uint64()
+					for range plays(12) {
+						seed := newSeed()
 						r := v.build(seed, 3, 1500, 20, false)
 						s := r.pick(role, int(seed%7))
 						if s.index < 0 {

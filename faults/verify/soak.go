@@ -150,10 +150,10 @@ func (m *soakModel) key(name []byte) int32 {
 
 // Apply implements Model.
 func (m *soakModel) Apply(_ int32, name, value []byte, effects []Effect) []Effect {
-	e := Effect{Unit: m.key(name)}
 	if len(value) < 8 {
-		return append(effects, e)
+		return effects
 	}
+	e := Effect{Unit: m.key(name)}
 	k := &m.keys[e.Unit]
 	amount := number(value)
 	k.count++
@@ -206,18 +206,23 @@ func (m *soakModel) Ready(stream int, e *Effect, _, value []byte) bool {
 	if m.lax || !m.mode.Cached || stream < soakGroupCount {
 		return true
 	}
-	return m.ready(stream, m.keys[e.Unit].group, value)
+	var own int64
+	if stream == soakGroupSum {
+		own = e.Facts[factDelta]
+	}
+	return m.ready(stream, m.keys[e.Unit].group, value, own)
 }
 
 // ready tells whether everything is known that a value of a ledger's stream can be made of. What is not a value is ready.
-func (m *soakModel) ready(stream, group int, value []byte) bool {
+// Own is what the value's own input adds to a sum: one that is less wraps around, or is wrong.
+func (m *soakModel) ready(stream, group int, value []byte, own int64) bool {
 	switch {
 	case stream == soakTotal:
-		return len(value) != 16 || m.total.events.ready(number(value)) && m.total.peak.ready(number(value[8:]))
+		return len(value) != 16 || m.total.events.ready(number(value), 0) && m.total.peak.ready(number(value[8:]), 0)
 	case len(value) != 8:
 		return true
 	default:
-		return m.groups[group].ledger(stream).ready(number(value))
+		return m.groups[group].ledger(stream).ready(number(value), own)
 	}
 }
 

@@ -155,7 +155,7 @@ func (m *soakModel) CheckAnonymous(stream int, name, value []byte, forced bool) 
 			group = i
 		}
 	}
-	if !forced && !m.ready(stream, group, value) {
+	if !forced && !m.ready(stream, group, value, 0) {
 		return "", false
 	}
 	if stream == soakGroupMax {

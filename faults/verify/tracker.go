@@ -171,6 +171,7 @@ func (t *tracker) push(b *backlog, seq int64, r *inputRecord) {
 		slices.SortFunc(t.effects, func(x, y Effect) int { return cmp.Compare(x.Unit, y.Unit) })
 	}
 	width, begin := int32(len(t.effects)), b.tail
+	b.next = r.offset + 1
 	for i := range t.effects {
 		e := entry{
 			Effect: t.effects[i], seq: seq, offset: r.offset, next: -1, run: int32(len(b.runs) - 1),

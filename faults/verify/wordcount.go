@@ -135,7 +135,7 @@ func (m *wordcountModel) of(e *Effect) *wordState { return &m.words[m.units[e.Un
 
 // Ready implements Model.
 func (m *wordcountModel) Ready(_ int, e *Effect, _, value []byte) bool {
-	return m.lax || !m.mode.Cached || len(value) != 8 || m.of(e).count.ready(number(value))
+	return m.lax || !m.mode.Cached || len(value) != 8 || m.of(e).count.ready(number(value), 0)
 }
 
 // Check implements Model.
@@ -280,7 +280,7 @@ func (m *wordcountModel) CheckAnonymous(_ int, name, value []byte, forced bool) 
 		return fmt.Sprintf("value of %d bytes, want 8", len(value)), true
 	}
 	w, got := &m.words[id], number(value)
-	if !m.lax && !forced && !w.count.ready(got) {
+	if !m.lax && !forced && !w.count.ready(got, 0) {
 		return "", false
 	}
 	return m.checkCached(w, got).Wrong, true
