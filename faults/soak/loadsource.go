@@ -163,7 +163,8 @@ func (s *lines) fill(p *pendingRecord, now time.Time) error {
 		}
 		line = append(line, ' ')
 	}
-	p.value = append(line, '.')
+	line = append(line, '.')
+	p.value = line
 	p.set(s.spread(s.written), nil, now)
 	s.written++
 	return nil

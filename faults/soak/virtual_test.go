@@ -160,8 +160,10 @@ func checkSurvival(t *testing.T, cfg *Config, r *Report) {
 			t.Errorf("%s: %s, want 0", name, number(n))
 		}
 	}
+	// Without transactions a former owner's last writes may have missed the store, so only those with one owner are compared.
+	some := cfg.Runtime.Guarantee == string(runtime.AtLeastOnce)
 	stateless := cfg.Application.Topology == topologyPassthrough
-	if n := r.State.DigestChecked; n == nil || *n == 0 && !stateless || r.State.Stores == nil || *n != *r.State.Stores {
+	if n := r.State.DigestChecked; n == nil || *n == 0 && !stateless && !some || r.State.Stores == nil || *n != *r.State.Stores && !some {
 		t.Errorf("%s of %s stores compared with their changelog and the model", number(n), number(r.State.Stores))
 	}
 	if r.State.Wiped != 0 && cfg.Runtime.StateMode == string(runtime.StateTransactional) {

@@ -54,7 +54,7 @@
 // counted as duplicates and are no violation. Neither order nor values are checked there, except of a program without
 // state: processing again shifts counts, sums and the points at which a filter lets them pass, and a former owner's late
 // writes to a changelog can take a later one back. Of counts that come out of a cache only that there is none is noticed.
-// Stores are compared with their changelogs only.
+// Stores are compared with their changelogs only, and only those that have had one owner.
 //
 // # No provenance
 //

@@ -66,7 +66,7 @@ func (v variant) build(seed uint64, partitions, records, keys int, bare bool) *r
 
 // TestNoFalseAlarm feeds correct runs in many orders.
 func TestNoFalseAlarm(t *testing.T) {
-	runs := 400
+	runs := 150
 	if testing.Short() {
 		runs = 40
 	}
