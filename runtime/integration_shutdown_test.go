@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"eostop/faults"
 	"eostop/runtime"
 	"eostop/runtime/journal"
 
@@ -158,7 +159,30 @@ func exits() []exit {
 			i.crash()
 		}
 	}
+	// cutting cuts an instance off until the other one has its tasks, and heals it or kills it then.
+	cutting := func(direction faults.Direction, heals bool) func(*cluster, *member) {
+		return func(c *cluster, i *member) {
+			c.Helper()
+			i.link.Cut(direction)
+			other := c.members[0]
+			if other == i {
+				other = c.members[1]
+			}
+			c.awaitRunning(late, 4, other)
+			if !heals {
+				i.crash()
+				return
+			}
+			i.link.Heal()
+			c.awaitRunning(late, 4, c.members...)
+			i.close()
+		}
+	}
 	return []exit{
+		{"cut off and killed", cutting(faults.Both, false)},
+		{"cut off and back", cutting(faults.Both, true)},
+		{"not heard and back", cutting(faults.Out, true)},
+		{"deaf and back", cutting(faults.In, true)},
 		{"clean", func(_ *cluster, i *member) { i.close() }},
 		{"crash", func(_ *cluster, i *member) { i.crash() }},
 		{"commit refused", failingCommit(refuse, kerr.UnknownServerError)},

@@ -73,7 +73,7 @@ func TestFailedRestartOfRestoreStartsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	u := thread.updater
-	u.addActive(task)
+	u.addActive(task, false)
 	u.do(func() {
 		s, unit := task.manager.stores[0], u.tasks[task.id]
 		r := &restoration{started: time.Now(), index: map[string]int{}}

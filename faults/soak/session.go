@@ -78,8 +78,10 @@ type Session struct {
 
 	seq      atomic.Uint64
 	snapshot atomic.Pointer[Snapshot] // what run has observed last
-	report   *Report                  // set before done is closed
-	err      error                    // set before done is closed
+	// elsewhere are the members of the group in other processes, on a real cluster.
+	elsewhere atomic.Pointer[[]Elsewhere]
+	report    *Report // set before done is closed
+	err       error   // set before done is closed
 
 	background sync.WaitGroup
 }
@@ -168,6 +170,9 @@ func (s *Session) Start(ctx context.Context) error {
 		return err
 	}
 	s.background.Go(s.run)
+	if s.cluster.embedded == nil {
+		s.background.Go(func() { s.watchElsewhere(s.ctx) })
+	}
 	return nil
 }
 
