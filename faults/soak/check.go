@@ -83,16 +83,21 @@ func CheckCluster(ctx context.Context, cfg *Config) (*CheckReport, error) {
 
 // program builds the program that the configuration names.
 func (c *Config) program() (*topology.Topology, ProgramTopics, error) {
-	program, err := Program(c.Application.ID)
+	named, _ := findBuiltin(c.Application.Topology)
+	program, err := named.build(c.Application.ID)
 	if err != nil {
 		return nil, ProgramTopics{}, fmt.Errorf("program %s: %w", c.Application.Topology, err)
 	}
-	return program, Topics(c.Application.ID), nil
+	return program, named.topics(c.Application.ID), nil
 }
 
 // builtinTopics are the topics of each built-in program for an application.
 func builtinTopics(applicationID string) []ProgramTopics {
-	return []ProgramTopics{Topics(applicationID)}
+	var all []ProgramTopics
+	for _, b := range builtins() {
+		all = append(all, b.topics(applicationID))
+	}
+	return all
 }
 
 // inspection collects findings.
