@@ -123,7 +123,9 @@ func elsewhere(members []groupMember, own []string, sources map[string]int) []El
 	}
 	slices.SortFunc(others, func(a, b Elsewhere) int { return strings.Compare(a.Name+" "+a.Host, b.Name+" "+b.Host) })
 	for i := range others {
-		slices.SortFunc(others[i].Threads, func(a, b runtime.ThreadStatus) int { return strings.Compare(a.Name+" "+a.MemberID, b.Name+" "+b.MemberID) })
+		slices.SortFunc(others[i].Threads, func(a, b runtime.ThreadStatus) int {
+			return strings.Compare(a.Name+" "+a.MemberID, b.Name+" "+b.MemberID)
+		})
 	}
 	return others
 }

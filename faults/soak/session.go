@@ -47,6 +47,7 @@ type Session struct {
 	script  Script // what is going to be done to the instances
 	program *topology.Topology
 	topics  ProgramTopics
+	model   string // of the verifier
 	seed    int64
 	loadRun uint64 // marks the records of this session's load; 0 without load
 
@@ -109,8 +110,12 @@ func New(cfg Config, program *topology.Topology, deps Deps) (*Session, error) {
 	if deps.Logger == nil {
 		deps.Logger = slog.New(slog.DiscardHandler)
 	}
+	if err := checkInput(cfg.Load.Input); err != nil {
+		return nil, err
+	}
+	named, _ := findBuiltin(cfg.Application.Topology)
 	s := &Session{
-		cfg: cfg, log: deps.Logger, fs: deps.FS, idle: deps.Idle, program: program, topics: Topics(cfg.Application.ID), seed: cfg.Load.Seed,
+		cfg: cfg, log: deps.Logger, fs: deps.FS, idle: deps.Idle, program: program, topics: named.topics(cfg.Application.ID), model: named.model, seed: cfg.Load.Seed,
 		commands: make(chan command), stop: make(chan struct{}), done: make(chan struct{}),
 	}
 	if s.seed == 0 {
@@ -122,7 +127,7 @@ func New(cfg Config, program *topology.Topology, deps Deps) (*Session, error) {
 	}
 	s.script = script
 	if program == nil {
-		built, err := Program(cfg.Application.ID)
+		built, err := named.build(cfg.Application.ID)
 		if err != nil {
 			return nil, fmt.Errorf("program %s: %w", cfg.Application.Topology, err)
 		}
@@ -306,6 +311,7 @@ func (s *Session) openLoad() error {
 		return nil
 	}
 	load, err := NewGenerator(LoadConfig{
+		Topology: s.cfg.Application.Topology, Input: s.cfg.Load.Input,
 		Rate: s.cfg.Load.Rate, Interval: s.cfg.Load.Interval, Records: s.cfg.Load.Records, Keys: s.cfg.Load.Keys, ValueBytes: s.cfg.Load.ValueBytes,
 		Partitions: int32(s.cfg.Cluster.Partitions), Seed: s.seed, Run: s.loadRun,
 	}, s.topics.Input, append(s.cluster.options(), kgo.ClientID("eostop-load"))...)
