@@ -24,6 +24,10 @@ func (c *ClusterSettings) refusalOfClient(err error, who string) error {
 		return Runf("%s does not offer %s: %w; choose another cluster.sasl.mechanism, or another listener", c.where(), c.SASL.Mechanism, err)
 	case errors.Is(err, kerr.IllegalSaslState):
 		return Runf("%s does not ask for SASL: %w; leave out cluster.sasl.mechanism, or name the listener that does", c.where(), err)
+	case err != nil && strings.Contains(err.Error(), "tls alert record"):
+		return Runf("%s speaks TLS only: it wants TLS; see cluster.tls.enabled, or name another listener", c.where())
+	case errors.Is(err, io.EOF) && strings.Contains(err.Error(), "TLS handshake"):
+		return Runf("%s hangs up in the TLS handshake: it does not speak TLS; leave out cluster.tls.enabled, or name another listener", c.where())
 	case errors.As(err, &first), errors.Is(err, io.EOF):
 		return Runf("%s closes every connection at once: it wants %s; or name another listener", c.where(), c.missing())
 	}
