@@ -66,7 +66,7 @@ func TestValidateNamesKeyAndValidValues(t *testing.T) {
 		{"id is a folder", func(c *Config) { c.Application.ID = ".." }, `application.id: ".."`},
 		{"id long", func(c *Config) { c.Application.ID = strings.Repeat("a", 151) }, `application.id:`},
 		{"name", func(c *Config) { c.Application.Name = "a b" }, `application.name: "a b" is not a valid prefix; valid: letters`},
-		{"topology", func(c *Config) { c.Application.Topology = "wordcuont" }, `application.topology: "wordcuont" is not a topology; valid: soak, passthrough, wordcount`},
+		{"topology", func(c *Config) { c.Application.Topology = "wordcuont" }, `application.topology: "wordcuont" is not a topology; valid: soak, passthrough, wordcount, eostest, eostest-complex`},
 		{"input without load", func(c *Config) { c.Load.Enabled, c.Load.Input = false, "x" }, `load.input: x, but there is no load`},
 		{"broker", func(c *Config) { c.Cluster.Brokers = []string{"a:1", "b"} }, `cluster.brokers[1]: "b" is not an address; write HOST:PORT`},
 		{"broker port", func(c *Config) { c.Cluster.Brokers = []string{"a:0"} }, `cluster.brokers[0]: "a:0"`},

@@ -55,8 +55,12 @@ func (c *cluster) outsideTopics(topics ProgramTopics) []plannedTopic {
 }
 
 // insideTopics lists the topics that the application creates for itself.
-func (c *cluster) insideTopics(program *topology.Topology, cfg *runtime.Config, input ProgramTopics) ([]plannedTopic, error) {
-	internal, err := runtime.InternalTopics(program, cfg, map[string]int32{input.Input: int32(c.settings.Partitions)})
+func (c *cluster) insideTopics(program *topology.Topology, cfg *runtime.Config, outside []plannedTopic) ([]plannedTopic, error) {
+	sources := map[string]int32{}
+	for _, t := range outside {
+		sources[t.name] = t.partitions
+	}
+	internal, err := runtime.InternalTopics(program, cfg, sources)
 	if err != nil {
 		return nil, &UsageError{err}
 	}
