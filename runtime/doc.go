@@ -78,5 +78,7 @@
 //	DefaultStateUpdater         stateUpdater (updater.go)
 //	StoreChangelogReader        restoration (restore.go)
 //	StreamsPartitionAssignor    groupBalancer (balancer.go), InternalTopicManager: program (program.go)
-//	StickyTaskAssignor          assignTasks (assignor.go)
+//	HighAvailabilityTaskAssignor, StickyTaskAssignor  assignTasks (assignor.go and its parts)
+//	ThreadCache                 package state, recordCache (recordcache.go)
+//	StreamsMetricsImpl          package metrics, measure.go
 package runtime
