@@ -92,7 +92,7 @@ func TestValidateNamesKeyAndValidValues(t *testing.T) {
 		{"memtable", func(c *Config) { c.Runtime.StoreMemtable = 5 }, `runtime.store_memtable: 5 is out of range`},
 		{"rewrite", func(c *Config) { c.Runtime.ChangelogRewriteInterval = -1 }, `runtime.changelog_rewrite_interval: -1ns is negative`},
 		{"purge", func(c *Config) { c.Runtime.RepartitionPurgeInterval = -1 }, `runtime.repartition_purge_interval: -1ns is negative`},
-		{"recording", func(c *Config) { c.Runtime.RecordingLevel = "loud" }, `runtime.recording_level: "loud" is not a recording level; valid: info`},
+		{"recording", func(c *Config) { c.Runtime.RecordingLevel = "loud" }, `runtime.recording_level: "loud" is not a recording level; valid: info, debug, trace`},
 		{"poll", func(c *Config) { c.Runtime.PollInterval = 0 }, `runtime.poll_interval: 0s is out of range; valid: 1ms to 1m`},
 		{"fetch", func(c *Config) { c.Runtime.FetchMaxWait = 2 * time.Second }, `runtime.fetch_max_wait: 2s is out of range; valid: 1ms to 1.5s`},
 		{"interval", func(c *Config) { c.Load.Interval = time.Minute }, `load.interval: 1m is out of range; valid: 1ms to 5s`},

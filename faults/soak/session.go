@@ -319,6 +319,9 @@ func (s *Session) instanceConfig(name, dir string) runtime.Config {
 	cfg.InitialRebalanceDelay = r.InitialRebalanceDelay
 	cfg.MaxWarmupReplicas, cfg.ProbingInterval = r.MaxWarmupReplicas, r.ProbingRebalanceInterval
 	cfg.RecordCache, cfg.StateCleanupDelay = int64(r.RecordCache), r.StateCleanupDelay
+	if level, err := metrics.ParseLevel(r.RecordingLevel); err == nil && level >= metrics.Debug {
+		cfg.RecordingLevel = state.RecordingDebug
+	}
 	if r.StaticMembership {
 		cfg.GroupInstanceID = name
 	}

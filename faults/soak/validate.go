@@ -193,7 +193,7 @@ func (v *validator) runtime() {
 	v.duration("runtime.probing_rebalance_interval", r.ProbingRebalanceInterval, time.Second, 24*time.Hour)
 	v.check(r.TaskTimeout >= 0, "runtime.task_timeout", "%s is negative; valid: 0s and more", formatDuration(r.TaskTimeout))
 	v.between("runtime.buffered_records", r.BufferedRecords, 1, math.MaxInt32)
-	v.choice(choice{"runtime.recording_level", r.RecordingLevel, []string{"info"}, []string{"debug", "trace"}, "recording level"})
+	v.choice(choice{"runtime.recording_level", r.RecordingLevel, []string{"info", "debug", "trace"}, nil, "recording level"})
 }
 
 // names are the values of a type of names.
