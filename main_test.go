@@ -71,7 +71,7 @@ func TestUsageErrorsAreOneLine(t *testing.T) {
 		{"simulate --hours 0", "is not a number of hours"},
 		{"simulate --hours 1 --duration 1h", "--hours and --duration say the same; leave one of them out"},
 		{"simulate --duration 0s", "load.duration: a simulation needs an end; name one with --hours"},
-		{"simulate --schedule hurricane", `faults.schedule: "hurricane" is not a schedule; valid: soak, storm, flap, scripted, or a file that ends in .yaml (from flag --schedule)`},
+		{"simulate --schedule hurricane", `faults.schedule: "hurricane" is not a schedule; valid: soak, storm, flap, mixed, scripted, or a file that ends in .yaml (from flag --schedule)`},
 		{"simulate --schedule /nonexistent.yaml", "faults.schedule: cannot read /nonexistent.yaml: no such file or directory"},
 		{"simulate --hours 1 --cut i1@2h+5m", "faults.cuts[0]: starts at 2h, but the run ends at load.duration (1h)"},
 		{"replay x.jsonl", "command replay is not available yet"},

@@ -140,6 +140,11 @@ func (f *FaultSpec) check() error {
 		return err
 	}
 	var errs []error
+	if kind.place == onBroker {
+		if _, err := f.rule(); err != nil {
+			errs = append(errs, err)
+		}
+	}
 	keys := f.values()
 	for _, key := range slices.Sorted(maps.Keys(keys)) {
 		if !slices.Contains(kind.Needs, key) && !slices.Contains(kind.Takes, key) {

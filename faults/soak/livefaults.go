@@ -41,6 +41,12 @@ func (b *hitBook) add(id string, at time.Time) int64 {
 	return h.n
 }
 
+func (b *hitBook) set(id string, h hits) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.hits[id] = h
+}
+
 func (b *hitBook) of(id string) hits {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -53,6 +59,7 @@ type liveFault struct {
 	id        string
 	began     time.Time
 	counted   bool          // its hits are
+	poll      func() int    // returns them, where nobody tells; nil where somebody does
 	most      int64         // hits after which it is over; 0 = no such number
 	after     time.Duration // how long a hit lasts
 	end       func()        // nil where nothing has to be ended, and once it is
@@ -109,6 +116,8 @@ func (e *experiment) fault(f FaultSpec, now time.Time) {
 		e.s.injector.plan(f, func() { e.s.hits.add(live.id, time.Now()) })
 	case onWire:
 		e.faultWire(live)
+	case onBroker:
+		e.faultBroker(live)
 	}
 }
 
@@ -229,6 +238,9 @@ func (e *experiment) close(live *liveFault) {
 // observeFaults ends the faults whose time is over and notes when everybody has recovered from them.
 func (e *experiment) observeFaults(now time.Time, statuses []runtime.InstanceStatus) {
 	for _, live := range e.live {
+		if live.poll != nil && !live.over {
+			e.pollHits(live, now)
+		}
 		hit := e.s.hits.of(live.id)
 		if !live.over {
 			timeout := live.Length > 0 && !now.Before(live.began.Add(live.Length))
@@ -251,6 +263,18 @@ func (e *experiment) observeFaults(now time.Time, statuses []runtime.InstanceSta
 		if live.recovered < 0 && !live.ended.IsZero() && now.After(live.ended) && working(now, live.ended, statuses, "") {
 			live.recovered = now.Sub(live.ended)
 		}
+	}
+}
+
+// pollHits asks for hits of which nobody tells.
+func (e *experiment) pollHits(live *liveFault, now time.Time) {
+	before, n := e.s.hits.of(live.id).n, int64(live.poll())
+	if n == before {
+		return
+	}
+	e.s.hits.set(live.id, hits{n, now})
+	if before/hitEvents != n/hitEvents || n <= hitEvents {
+		e.tell(live, journal.Warn, 0, fmt.Sprintf("fault %s has hit %d requests", live.what(), n))
 	}
 }
 

@@ -262,6 +262,11 @@ func (v *validator) fault(key string, f *FaultSpec) {
 	if node, err := strconv.Atoi(f.values()["node"]); err == nil && len(c.Cluster.Brokers) == 0 {
 		v.check(node >= 0 && node < c.Cluster.Embedded.Nodes, key, "there is no node %d; valid: 0 to %d (cluster.embedded.nodes)", node, c.Cluster.Embedded.Nodes-1)
 	}
+	if kind, _ := findFaultKind(f.Kind); kind.place == onBroker {
+		v.check(len(c.Cluster.Brokers) == 0, key, "%s is done by the embedded broker only; leave out cluster.brokers, or this", f.Kind)
+		needy := f.Kind == FaultLeaderMove || f.Kind == FaultBrokerRestart || f.Kind == FaultCoordinatorMove
+		v.check(!needy || c.Cluster.Embedded.Nodes > 1, key, "%s needs several nodes; valid: cluster.embedded.nodes 2 and more", f.Kind)
+	}
 	v.starts(key, f.Start)
 }
 
