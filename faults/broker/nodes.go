@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
 )
@@ -44,6 +46,7 @@ func (b *Broker) MoveLeader(topic string, partition int32, pick int) error {
 		if len(others) == 0 {
 			return ErrOneNode
 		}
+		b.conns.slow()
 		return c.MoveTopicPartition(topic, partition, others[pick%len(others)])
 	})
 	if err != nil {
@@ -55,6 +58,7 @@ func (b *Broker) MoveLeader(topic string, partition int32, pick int) error {
 // MoveCoordinators makes other nodes the coordinators of groups and transactional ids. With one node nothing changes.
 func (b *Broker) MoveCoordinators() error {
 	return b.use(func(c *kfake.Cluster) error {
+		b.conns.slow()
 		c.RehashCoordinators()
 		return nil
 	})
@@ -70,6 +74,7 @@ func (b *Broker) StopNode(node int32) error {
 		case len(running) == 1:
 			return ErrOneNode
 		}
+		b.conns.slow()
 		if err := c.RemoveNode(node); err != nil {
 			return err
 		}
@@ -113,9 +118,18 @@ func (b *Broker) StartNode(node int32) error {
 
 // connBook knows the connections that nodes have accepted.
 type connBook struct {
+	latency atomic.Int64 // of each read, in nanoseconds
+
 	mu    sync.Mutex // short
 	conns map[string]map[net.Conn]struct{}
 }
+
+// latency is how long a request takes from the moment when leaders move.
+const latency = 100 * time.Microsecond
+
+// slow gives connections a latency. A client that fetches from a former leader asks again at once for as long as its metadata
+// is not renewed. Without a latency it would do so without any time passing in a testing/synctest bubble, for ever.
+func (b *connBook) slow() { b.latency.Store(int64(latency)) }
 
 // listen has the connections of a listener written down by its port.
 func (b *connBook) listen(ln net.Listener, err error) (net.Listener, error) {
@@ -170,6 +184,15 @@ type bookedConn struct {
 	net.Conn
 	book *connBook
 	port string
+}
+
+// Read reads, after the latency.
+func (c *bookedConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if latency := c.book.latency.Load(); latency > 0 && err == nil {
+		time.Sleep(time.Duration(latency))
+	}
+	return n, err
 }
 
 // Close closes the connection.

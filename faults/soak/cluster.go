@@ -38,6 +38,7 @@ func openCluster(ctx context.Context, cfg *Config) (*cluster, error) {
 		settings.KafkaVersion = cfg.Cluster.Embedded.Version
 		settings.Listen = cfg.Cluster.Embedded.Listen
 		settings.SegmentBytes = int(cfg.Cluster.Embedded.SegmentBytes)
+		settings.Settle = cfg.Cluster.Embedded.Settle
 		embedded, err := broker.Start(settings)
 		if err != nil {
 			return nil, &RunError{err}

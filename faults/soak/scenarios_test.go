@@ -2,7 +2,6 @@ package soak
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -108,7 +107,7 @@ func TestScenarios(t *testing.T) {
 
 func scenarios() map[string]func(*testing.T) {
 	all := map[string]func(*testing.T){}
-	for _, part := range []map[string]func(*testing.T){scenariosOfLinks(), scenariosOfRequests(), scenariosOfThreads()} {
+	for _, part := range []map[string]func(*testing.T){scenariosOfLinks(), scenariosOfRequests(), scenariosOfThreads(), scenariosOfBrokers()} {
 		for name, test := range part {
 			if all[name] != nil {
 				panic("two scenarios are called " + name)
@@ -418,12 +417,12 @@ func TestEveryScenarioIsPlayed(t *testing.T) {
 	known := strings.Fields(`cut-5m cut-5m-tolerant cut-short cut-in cut-out cut-in-commit cut-in-join cut-in-restore cut-two cut-all flap reset-storm
 		slow-link late-delivery fence-each-api fence-in-flush unknown-producer-id lose-endtxn-response late-endtxn late-produce txn-timeout
 		endtxn-after-timeout expelled-open-txn no-generation stall concurrent-txn unstable-offsets rebalance-churn revoke-in-flush recycle
-		close-in-restore disk-full long-restore thread-replace`)
+		close-in-restore disk-full long-restore thread-replace leader-move broker-restart async-markers new-cluster data-loss lost-markers
+		epoch-wrap`)
 	all := scenarios()
 	for _, name := range known {
 		if all[name] == nil {
 			t.Errorf("there is no scenario %s", name)
 		}
 	}
-	_ = slices.Sorted[string]
 }
