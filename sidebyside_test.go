@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -95,13 +96,7 @@ func newContest(t *testing.T, broker string, start func(*contest, string) *exec.
 	c := &contest{T: t, broker: broker, dir: t.TempDir(), start: start, admin: kadm.NewClient(client), load: make(chan error, 1)}
 	start(c, "") // tells its name
 	c.app = fmt.Sprintf("side-%s-%d", c.name, time.Now().Unix())
-	topics := []string{c.app + "-input"}
-	for _, topic := range soak.Topics(c.app).Outputs {
-		topics = append(topics, topic)
-	}
-	if _, err := c.admin.CreateTopics(t.Context(), sidePartitions, 1, nil, topics...); err != nil {
-		t.Fatal(err)
-	}
+	createSoakTopics(t, c.admin, c.app)
 	for _, name := range []string{"a", "b", "c"} {
 		p := &contestant{name: name}
 		c.processes = append(c.processes, p)
@@ -120,6 +115,15 @@ func newContest(t *testing.T, broker string, start func(*contest, string) *exec.
 	return c
 }
 
+// createSoakTopics creates the topics that a soak program does not create itself on Kafka Streams.
+func createSoakTopics(t *testing.T, admin *kadm.Client, app string) {
+	t.Helper()
+	topics := slices.Collect(maps.Values(soak.Topics(app).Outputs))
+	if _, err := admin.CreateTopics(t.Context(), sidePartitions, 1, nil, append(topics, app+"-input")...); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // ours is a process of this program.
 func (c *contest) ours(name string) *exec.Cmd {
 	c.name = "eostop"
@@ -130,8 +134,15 @@ func (c *contest) ours(name string) *exec.Cmd {
 // kafkaStreams is a process of the same program on Kafka Streams.
 func (c *contest) kafkaStreams(name string) *exec.Cmd {
 	c.name = "kafka-streams"
-	return exec.CommandContext(c.Context(), filepath.Join(".ci", "kafka", "kafka.sh"), "streams", "bootstrap.servers="+c.broker,
-		"application.id="+c.app, "client.id="+name, "state.dir="+filepath.Join(c.dir, name))
+	return kafkaStreams(c.T, c.broker, c.app, name, filepath.Join(c.dir, name))
+}
+
+// kafkaStreams is a process of the soak program on Kafka Streams. It says on its output what becomes of it.
+func kafkaStreams(t *testing.T, broker, app, name, dir string, properties ...string) *exec.Cmd {
+	t.Helper()
+	return exec.CommandContext(t.Context(), filepath.Join(".ci", "kafka", "kafka.sh"), slices.Concat([]string{
+		"streams", "bootstrap.servers=" + broker, "application.id=" + app, "client.id=" + name, "state.dir=" + dir,
+	}, properties)...)
 }
 
 // launch starts a process and counts the threads that it says have died.

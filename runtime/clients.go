@@ -82,6 +82,9 @@ func (i *Instance) producerOptions(t *StreamThread, transactionalID string) []kg
 	if !i.cfg.Guarantee.Transactional() {
 		return opts
 	}
+	if i.cfg.Guarantee == ExactlyOnceV2 {
+		opts = append(opts, kgo.MinVersions(minVersions()))
+	}
 	return append(opts,
 		kgo.TransactionalID(transactionalID),
 		kgo.TransactionTimeout(i.cfg.TransactionTimeout),

@@ -49,6 +49,9 @@ type Policy struct {
 	CommitAfterFailedSend bool
 	// ForgetGeneration commits offsets without member id and generation.
 	ForgetGeneration bool
+	// GroupIDOnly commits the offsets of exactly_once under the group's name alone, as Kafka Streams does: only the transactional
+	// id fences.
+	GroupIDOnly bool
 }
 
 // DeadlyError ends a thread that meets one of the errors at one of the places.
@@ -132,7 +135,7 @@ func Kafka24RC() Policy {
 // Kafka23 is the policy of Kafka Streams 2.3.
 func Kafka23() Policy {
 	return Policy{
-		KeepDead: true,
+		KeepDead: true, GroupIDOnly: true,
 		Deadly: []DeadlyError{
 			{At: []Place{PlaceStoreFlush}},
 			{At: []Place{PlaceSend, PlaceFlush}, Errors: []error{kerr.UnknownProducerID, kerr.OutOfOrderSequenceNumber, kerr.InvalidProducerIDMapping, kerr.TransactionAbortable}},

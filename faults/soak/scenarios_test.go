@@ -321,8 +321,13 @@ func fenceInFlush(cut string) scenario {
 	return scenario{
 		length: 60 * time.Second, cuts: []string{cut},
 		faults: []string{"error,instance=i1,api=Produce,txn=*,code=PRODUCER_FENCED,count=2@17s", "error,instance=i3,api=Produce,txn=*,code=INVALID_PRODUCER_EPOCH,nth=4@20500ms"},
-		set: func(cfg *Config) { cfg.Runtime.CommitInterval = time.Second },
+		set: cached,
 	}
+}
+
+// cached keeps updates back until a commit, which then writes many at once.
+func cached(cfg *Config) {
+	cfg.Runtime.RecordCache, cfg.Runtime.CommitInterval = 10<<20, time.Second
 }
 
 // scenarioOfARevocationInAFlush gives tasks away while every send fails (KAFKA-16876, KAFKA-18943).
@@ -331,7 +336,7 @@ func scenarioOfARevocationInAFlush() scenario {
 		length: 60 * time.Second, cuts: []string{"i2@5s+12s"},
 		// i2 comes back at 17 s and takes its tasks from the others, whose sends fail just then.
 		faults: []string{"error,api=Produce,txn=*,code=OUT_OF_ORDER_SEQUENCE_NUMBER,probability=0.5@16s+4s"},
-		set:    func(cfg *Config) { cfg.Runtime.CommitInterval = time.Second },
+		set:    cached,
 	}
 }
 
@@ -376,7 +381,10 @@ func scenarioOfChurn(t *testing.T) {
 func scenarioOfRecycledTasks(t *testing.T) {
 	scenario{
 		length: 2 * time.Minute, cuts: []string{"i1@10s+20s", "i2@45s+20s", "i1@75s+15s"},
-		set: func(cfg *Config) { cfg.Runtime.StandbyReplicas = 1 },
+		set: func(cfg *Config) {
+			cached(cfg)
+			cfg.Runtime.StandbyReplicas = 1
+		},
 	}.run(t)
 }
 
