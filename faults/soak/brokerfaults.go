@@ -71,13 +71,13 @@ func (e *experiment) brokerFaultBegan(live *liveFault, d done, err error) {
 	}
 }
 
-// rule reads the keys that a fault of the broker shares with those of links.
+// rule reads the keys that other faults share with those of links.
 func (f *FaultSpec) rule() (*faults.Rule, error) {
 	keys := f.values()
 	kind := faults.KindError
 	switch f.Kind {
 	case FaultBrokerError:
-	case FaultSlowMarkers, FaultSlowAborts:
+	case FaultSlowMarkers, FaultSlowAborts, FaultSlowDisk:
 		kind, keys["api"] = faults.KindHold, "any"
 	default:
 		keys["api"], keys["code"] = "any", "UNKNOWN_SERVER_ERROR"

@@ -117,7 +117,7 @@ func TestValidateNamesKeyAndValidValues(t *testing.T) {
 		{"cut without length", func(c *Config) { c.Faults.Cuts = []CutSpec{{Instance: "i1"}} }, `faults.cuts[0]: lasts 0s; valid: more than 0s`},
 		{"fault kind", func(c *Config) {
 			c.Faults.Faults = []FaultSpec{{Kind: "x", Instance: "i1", Thread: 1}}
-		}, `faults.faults[0]: "x" is not a kind of fault; valid: panic, stall, error`},
+		}, `faults.faults[0]: "x" is not a kind of fault; valid: panic, stall, disk-full`},
 		{"cut after the end", func(c *Config) {
 			c.Load.Duration, c.Faults.Cuts = time.Minute, []CutSpec{cut(t, "i1@60s+1s")}
 		}, `faults.cuts[0]: starts at 1m, but the run ends at load.duration (1m)`},

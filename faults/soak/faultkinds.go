@@ -28,6 +28,12 @@ const (
 	FaultHangingTxn      = "hanging-txn"
 )
 
+// Kinds of faults of the disk under the state directories.
+const (
+	FaultDiskFull = "disk-full"
+	FaultSlowDisk = "slow-disk"
+)
+
 // place is where a fault is done.
 type place uint8
 
@@ -35,6 +41,7 @@ const (
 	onWire   place = iota // by package faults
 	onThread              // by the injector
 	onBroker              // by the embedded broker
+	onDisk                // by the file system of the state
 )
 
 // faultKind describes a kind of fault for the parser and for people.
@@ -55,6 +62,15 @@ func faultKinds() []faultKind {
 			Name: FaultStall, Needs: thread, Lasts: true, Does: "the thread stands still for LENGTH and then goes on as if nothing had been",
 			Example: "stall,instance=i1,thread=1@10s+25s",
 		}, onThread, false},
+		{faults.FaultKind{
+			Name: FaultDiskFull, Takes: []string{keyInstance}, Lasts: true, Does: "what needs space on the disk of the state directory fails",
+			Example: "disk-full,instance=i1@10s+20s",
+		}, onDisk, false},
+		{faults.FaultKind{
+			Name: FaultSlowDisk, Needs: []string{"delay"}, Takes: []string{keyInstance}, Lasts: true,
+			Does:    "each fsync in the state directory takes that much longer",
+			Example: "slow-disk,instance=i1,delay=2s@10s+20s",
+		}, onDisk, false},
 	}
 	for _, k := range faults.FaultKinds() {
 		kinds = append(kinds, faultKind{FaultKind: k, place: onWire})

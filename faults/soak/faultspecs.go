@@ -140,7 +140,7 @@ func (f *FaultSpec) check() error {
 		return err
 	}
 	var errs []error
-	if kind.place == onBroker {
+	if kind.place == onBroker || kind.place == onDisk {
 		if _, err := f.rule(); err != nil {
 			errs = append(errs, err)
 		}

@@ -118,6 +118,16 @@ func (e *experiment) fault(f FaultSpec, now time.Time) {
 		e.faultWire(live)
 	case onBroker:
 		e.faultBroker(live)
+	case onDisk:
+		rule, err := f.rule()
+		if err != nil {
+			e.failed(live, err)
+			return
+		}
+		live.counted = true
+		live.end = e.s.disk.start(&diskFault{
+			instance: f.Instance, full: f.Kind == FaultDiskFull, delay: rule.Delay, hit: func() { e.s.hits.add(live.id, time.Now()) },
+		})
 	}
 }
 

@@ -291,10 +291,14 @@ func scenarioOfFences(t *testing.T) {
 // scenariosOfThreads is what is done to threads, and what the members of the group do.
 func scenariosOfThreads() map[string]func(*testing.T) {
 	return map[string]func(*testing.T){
-		"stall":            scenarioOfStalls,
-		"thread-replace":   scenario{length: 25 * time.Second, faults: []string{"panic,instance=i1,thread=1@5s"}, deaths: 1}.run,
-		"rebalance-churn":  scenarioOfChurn,
-		"disk-full":        scenarioOfASickDisk,
+		"stall":           scenarioOfStalls,
+		"thread-replace":  scenario{length: 25 * time.Second, faults: []string{"panic,instance=i1,thread=1@5s"}, deaths: 1}.run,
+		"rebalance-churn": scenarioOfChurn,
+		"disk-full": tests(map[string]func(*testing.T){
+			"some writes fail": scenarioOfASickDisk,
+			"all writes fail":  scenarioOfAFullDisk,
+		}),
+		"slow-disk":        scenario{length: 60 * time.Second, faults: []string{"slow-disk,instance=i1,delay=2s@5s+30s"}, set: func(cfg *Config) { cfg.Runtime.StateFlushInterval = time.Second }}.run,
 		"recycle":          scenarioOfRecycledTasks,
 		"txn-timeout":      bothProtocols(scenarioOfATimedOutTransaction()),
 		"fence-in-flush":   tests(map[string]func(*testing.T){"suspend": fenceInFlush("i2@8s+12s").run, "commit": fenceInFlush("i2@25s+2s").run}),
@@ -321,13 +325,32 @@ func fenceInFlush(cut string) scenario {
 	return scenario{
 		length: 60 * time.Second, cuts: []string{cut},
 		faults: []string{"error,instance=i1,api=Produce,txn=*,code=PRODUCER_FENCED,count=2@17s", "error,instance=i3,api=Produce,txn=*,code=INVALID_PRODUCER_EPOCH,nth=4@20500ms"},
-		set: cached,
+		set:    cached,
 	}
 }
 
 // cached keeps updates back until a commit, which then writes many at once.
 func cached(cfg *Config) {
 	cfg.Runtime.RecordCache, cfg.Runtime.CommitInterval = 10<<20, time.Second
+}
+
+// scenarioOfAFullDisk lets every write of an instance fail, until there is space again. Threads that die of it are replaced.
+func scenarioOfAFullDisk(t *testing.T) {
+	t.Parallel()
+	cfg := small(70 * time.Second)
+	cfg.Runtime.StateFlushInterval = time.Second // so that there are writes to fail
+	cfg.Faults.Faults = plan(t, "disk-full,instance=i1@5s+12s")
+	r := play(t, cfg, nil)
+	wantHits(t, r)
+	t.Logf("%d threads died, %d stores rebuilt", len(r.Threads.Died), r.State.Rebuilt)
+	for _, d := range r.Threads.Died {
+		if d.Survivable {
+			t.Errorf("%s died of %s: %s", d.Thread, d.Cause, d.Error)
+		}
+	}
+	if r.Threads.Replaced != len(r.Threads.Died) {
+		t.Errorf("%d threads died, %d were replaced", len(r.Threads.Died), r.Threads.Replaced)
+	}
 }
 
 // scenarioOfARevocationInAFlush gives tasks away while every send fails (KAFKA-16876, KAFKA-18943).
@@ -425,7 +448,7 @@ func TestEveryScenarioIsPlayed(t *testing.T) {
 	known := strings.Fields(`cut-5m cut-5m-tolerant cut-short cut-in cut-out cut-in-commit cut-in-join cut-in-restore cut-two cut-all flap reset-storm
 		slow-link late-delivery fence-each-api fence-in-flush unknown-producer-id lose-endtxn-response late-endtxn late-produce txn-timeout
 		endtxn-after-timeout expelled-open-txn no-generation stall concurrent-txn unstable-offsets rebalance-churn revoke-in-flush recycle
-		close-in-restore disk-full long-restore thread-replace leader-move broker-restart async-markers new-cluster data-loss lost-markers
+		close-in-restore disk-full slow-disk long-restore thread-replace leader-move broker-restart async-markers new-cluster data-loss lost-markers
 		epoch-wrap`)
 	all := scenarios()
 	for _, name := range known {
