@@ -97,7 +97,10 @@ func Start(cfg Config) (*Broker, error) {
 		}
 		return nil, nil, false
 	})
-	b.cluster.ControlKey(int16(kmsg.InitProducerID), b.postpone)
+	b.cluster.ControlKey(int16(kmsg.InitProducerID), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		b.postpone(req)
+		return nil, nil, false
+	})
 	b.addrs = b.cluster.ListenAddrs()
 	b.keepWaiting()
 	if cfg.Settle > 0 {

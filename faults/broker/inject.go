@@ -68,7 +68,7 @@ func (b *Broker) Inject(i Injection) (*Injected, error) {
 		}
 		return i.Probability == 0 || rng.Float64() < i.Probability
 	})
-	return b.fault(nil, kfake.Fault{Keys: i.APIs, Err: code, Count: count, When: chosen})
+	return b.fault(kfake.Fault{Keys: i.APIs, Err: code, Count: count, When: chosen})
 }
 
 // once asks once for each request, however many partitions it has.
@@ -83,8 +83,8 @@ func once(fn func(kmsg.Request) bool) func(kmsg.Request) bool {
 	}
 }
 
-func (b *Broker) fault(stop func(), faults ...kfake.Fault) (*Injected, error) {
-	injected := &Injected{stop: stop}
+func (b *Broker) fault(faults ...kfake.Fault) (*Injected, error) {
+	injected := new(Injected)
 	err := b.use(func(c *kfake.Cluster) error {
 		for _, f := range faults {
 			injected.handles = append(injected.handles, c.Fault(f))
@@ -101,7 +101,7 @@ func (b *Broker) fault(stop func(), faults ...kfake.Fault) (*Injected, error) {
 // of them sends are answered with UNKNOWN_PRODUCER_ID, once.
 func (b *Broker) ForgetProducers() (*Injected, error) {
 	told := map[string]bool{}
-	return b.fault(nil, kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.UnknownProducerID, Count: -1, When: once(func(req kmsg.Request) bool {
+	return b.fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.UnknownProducerID, Count: -1, When: once(func(req kmsg.Request) bool {
 		for _, id := range transactionalIDs(req) {
 			if !told[id] {
 				told[id] = true
@@ -120,7 +120,7 @@ var coordinated = []kmsg.Key{
 
 // LoadCoordinators has coordinators answer that they are loading, as they do after a move or a start.
 func (b *Broker) LoadCoordinators() (*Injected, error) {
-	return b.fault(nil, kfake.Fault{
+	return b.fault(kfake.Fault{
 		Keys: coordinated, Err: kerr.CoordinatorLoadInProgress, Count: -1,
 		When: func(req kmsg.Request) bool {
 			init, ok := req.(*kmsg.InitProducerIDRequest)
@@ -139,7 +139,7 @@ func (b *Broker) SlowMarkers(delay time.Duration, seed uint64) (*Injected, error
 		Err:  kerr.ConcurrentTransactions, Count: -1, When: once(m.concurrent),
 	}
 	unstable := kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetFetch}, Err: kerr.UnstableOffsetCommit, Count: -1, When: once(m.unstable)}
-	return b.fault(nil, concurrent, unstable)
+	return b.fault(concurrent, unstable)
 }
 
 // markers belongs to the broker's goroutine.
@@ -202,7 +202,7 @@ func (b *Broker) SlowAborts(scan time.Duration, seed uint64) (*Injected, error) 
 }
 
 // postpone lets a producer's transactions take longer before the broker aborts them. It runs on the broker's goroutine.
-func (b *Broker) postpone(req kmsg.Request) (kmsg.Response, error, bool) {
+func (b *Broker) postpone(req kmsg.Request) {
 	if late := b.lateness.Load(); late != nil {
 		if init, ok := req.(*kmsg.InitProducerIDRequest); ok && init.TransactionalID != nil {
 			const limit = 15 * time.Minute // transaction.max.timeout.ms
@@ -210,7 +210,6 @@ func (b *Broker) postpone(req kmsg.Request) (kmsg.Response, error, bool) {
 			init.TransactionTimeoutMillis = int32(timeout.Milliseconds())
 		}
 	}
-	return nil, nil, false
 }
 
 // settle has a cluster that has just begun behave like one: for a time coordinators load, and the partitions of a topic have no
@@ -220,7 +219,7 @@ func (b *Broker) settle(d time.Duration) error {
 	before := func(fn func(kmsg.Request) bool) func(kmsg.Request) bool {
 		return func(req kmsg.Request) bool { return time.Now().Before(until) && fn(req) }
 	}
-	_, err := b.fault(nil, kfake.Fault{
+	_, err := b.fault(kfake.Fault{
 		Keys: coordinated, Err: kerr.CoordinatorLoadInProgress, Count: -1,
 		When: before(func(req kmsg.Request) bool {
 			init, ok := req.(*kmsg.InitProducerIDRequest)
@@ -239,7 +238,7 @@ func (b *Broker) settle(d time.Duration) error {
 		}
 		return nil, nil, false
 	})
-	_, err = b.fault(nil, kfake.Fault{
+	_, err = b.fault(kfake.Fault{
 		Keys: []kmsg.Key{kmsg.Produce, kmsg.ListOffsets}, Err: kerr.NotLeaderForPartition, Count: -1,
 		When: once(func(req kmsg.Request) bool {
 			return slices.ContainsFunc(topicsOf(req), func(topic string) bool {

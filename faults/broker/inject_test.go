@@ -37,9 +37,7 @@ func nodesNow(t *testing.T, b *Broker) (nodes []int32, leaders [3]int32) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, n := range meta.Brokers.NodeIDs() {
-		nodes = append(nodes, n)
-	}
+	nodes = append(nodes, meta.Brokers.NodeIDs()...)
 	slices.Sort(nodes)
 	for _, p := range meta.Topics["t"].Partitions {
 		leaders[p.Partition] = p.Leader

@@ -190,7 +190,8 @@ type bookedConn struct {
 func (c *bookedConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if latency := c.book.latency.Load(); latency > 0 && err == nil {
-		time.Sleep(time.Duration(latency))
+		timer := time.NewTimer(time.Duration(latency))
+		<-timer.C
 	}
 	return n, err
 }

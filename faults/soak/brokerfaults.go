@@ -58,7 +58,7 @@ func (e *experiment) brokerFaultBegan(live *liveFault, d done, err error) {
 	default:
 		live.counted = true
 		e.s.hits.set(live.id, hits{int64(d.hits), time.Now()})
-		if live.end == nil {
+		if live.lasting = live.end != nil; !live.lasting {
 			live.most = int64(d.hits)
 			if d.hits == 0 {
 				e.close(live)

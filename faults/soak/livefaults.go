@@ -59,6 +59,7 @@ type liveFault struct {
 	id        string
 	began     time.Time
 	counted   bool          // its hits are
+	lasting   bool          // what it has hit goes on until its end
 	poll      func() int    // returns them, where nobody tells; nil where somebody does
 	most      int64         // hits after which it is over; 0 = no such number
 	after     time.Duration // how long a hit lasts
@@ -89,12 +90,12 @@ func (s *Session) onHit(h faults.Hit) {
 
 // threadOf returns the name of the thread that a client belongs to; empty for other clients.
 func threadOf(clientID string) string {
-	at := strings.Index(clientID, "-StreamThread-")
-	if at < 0 {
+	instance, rest, ok := strings.Cut(clientID, "-StreamThread-")
+	if !ok {
 		return ""
 	}
-	number, _, _ := strings.Cut(clientID[at+len("-StreamThread-"):], "-")
-	return clientID[:at] + "-StreamThread-" + number
+	number, _, _ := strings.Cut(rest, "-")
+	return instance + "-StreamThread-" + number
 }
 
 // fault starts a fault.
@@ -254,13 +255,15 @@ func (e *experiment) observeFaults(now time.Time, statuses []runtime.InstanceSta
 		hit := e.s.hits.of(live.id)
 		if !live.over {
 			timeout := live.Length > 0 && !now.Before(live.began.Add(live.Length))
-			spent := live.most > 0 && hit.n >= live.most
+			spent := live.most > 0 && hit.n >= live.most && !live.lasting
 			if !timeout && !spent && live.ended.IsZero() {
 				continue
 			}
 			e.close(live)
 			switch {
 			case !live.ended.IsZero():
+			case live.lasting:
+				live.ended = now
 			case live.counted && hit.n > 0:
 				live.ended = hit.last.Add(live.after)
 			case !live.counted:
@@ -332,7 +335,7 @@ func (e *experiment) reportFaults() {
 	for _, live := range e.live {
 		hit := e.s.hits.of(live.id)
 		r := ReportFault{
-			Kind: live.Kind, Spec: live.FaultSpec.String(), Instance: live.Instance, StartMS: new(live.began.Sub(e.began).Milliseconds()),
+			Kind: live.Kind, Spec: live.String(), Instance: live.Instance, StartMS: new(live.began.Sub(e.began).Milliseconds()),
 			RecoveredMS: sinceMS(live.recovered),
 		}
 		if live.Instance != "" && live.Thread > 0 {
@@ -348,7 +351,7 @@ func (e *experiment) reportFaults() {
 			r.Hits = new(hit.n)
 		}
 		e.outcome.Faults = append(e.outcome.Faults, r)
-		if live.counted && hit.n == 0 && !e.asked && e.s.cfg.Faults.lists(live.FaultSpec.String()) {
+		if live.counted && hit.n == 0 && !e.asked && e.s.cfg.Faults.lists(live.String()) {
 			e.outcome.Undecided = append(e.outcome.Undecided, fmt.Sprintf("fault %s did not happen: there was nothing to hit", live.FaultSpec))
 		}
 	}

@@ -12,14 +12,13 @@ import (
 
 // scenario is a run of the small configuration in which all that is done is said by cuts and faults.
 type scenario struct {
-	length  time.Duration // of the load; 0 = 45 s
-	cuts    []string
-	faults  []string
-	set     func(cfg *Config)
-	script  func(g *stage)
-	check   func(t *testing.T, cfg *Config, r *Report)
-	deaths  int
-	profile string // of the known errors of others; then the run must not survive
+	length time.Duration // of the load; 0 = 45 s
+	cuts   []string
+	faults []string
+	set    func(cfg *Config)
+	script func(g *stage)
+	check  func(t *testing.T, cfg *Config, r *Report)
+	deaths int
 }
 
 func (s scenario) run(t *testing.T) {
