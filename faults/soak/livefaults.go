@@ -333,6 +333,7 @@ func (e *experiment) faultsDue() []time.Duration {
 // have happened.
 func (e *experiment) reportFaults() {
 	for _, live := range e.live {
+		e.close(live)
 		hit := e.s.hits.of(live.id)
 		r := ReportFault{
 			Kind: live.Kind, Spec: live.String(), Instance: live.Instance, StartMS: new(live.began.Sub(e.began).Milliseconds()),

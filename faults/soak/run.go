@@ -254,12 +254,16 @@ func (e *experiment) beginDrain() {
 	e.healManual()
 	e.aside(func(ctx context.Context) func() {
 		left, err := e.s.drain(ctx)
-		return func() { e.drained(left, err) }
+		var held []string
+		if err == nil && len(left) > 0 {
+			held, left = e.s.holders(ctx, left)
+		}
+		return func() { e.drained(left, held, err) }
 	})
 }
 
 // drained decides what the end of the drain means, and begins to verify.
-func (e *experiment) drained(left []string, err error) {
+func (e *experiment) drained(left []remaining, held []string, err error) {
 	if e.phase != PhaseDraining {
 		return
 	}
@@ -268,6 +272,11 @@ func (e *experiment) drained(left []string, err error) {
 		e.outcome.Undecided = append(e.outcome.Undecided, fmt.Sprintf("drain: %v", err))
 	case len(left) > 0:
 		e.outcome.Violations = append(e.outcome.Violations, fmt.Sprintf("still unprocessed %v after the load had stopped: %s", drainDeadline, left))
+	case len(held) > 0:
+		// What has not been read yet cannot be judged.
+		e.outcome.Undecided = append(e.outcome.Undecided, held...)
+		e.setPhase(PhaseStopping)
+		return
 	}
 	if e.s.verifier == nil {
 		e.setPhase(PhaseStopping)

@@ -1,9 +1,13 @@
 package soak
 
 import (
+	"strings"
 	"testing"
 	"time"
 
+	"eostop/faults/verify"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -54,7 +58,7 @@ func scenariosOfBrokers() map[string]func(*testing.T) {
 		"data-loss": tests(map[string]func(*testing.T){
 			"nothing to restore": scenario{length: 60 * time.Second, faults: []string{"truncate,topic=*-changelog@10s"}, set: rewriting}.run,
 		}),
-		"lost-markers": scenario{
+		"lost-markers": tests(map[string]func(*testing.T){"for good": scenarioOfLostMarkers, "for a time": scenario{
 			length: 60 * time.Second, faults: []string{"hanging-txn,topic=*-by-key-repartition@5s+20s"},
 			check: func(t *testing.T, _ *Config, r *Report) {
 				t.Helper()
@@ -62,7 +66,7 @@ func scenariosOfBrokers() map[string]func(*testing.T) {
 					t.Errorf("it hung on %d partitions, want 3", *r.Faults[0].Hits)
 				}
 			},
-		}.run,
+		}.run}),
 		"broker-errors": scenario{
 			length: 60 * time.Second, faults: []string{
 				"broker-error,api=Produce,code=NOT_LEADER_FOR_PARTITION,probability=0.2@5s+20s",
@@ -71,6 +75,31 @@ func scenariosOfBrokers() map[string]func(*testing.T) {
 			},
 		}.run,
 		"epoch-wrap": scenario{length: 40 * time.Second, script: func(g *stage) { g.wrapEpochs() }}.withVersion("3.7").run,
+	}
+}
+
+// scenarioOfLostMarkers leaves a transaction open for good: what waits for it is told, and nothing is taken for lost.
+func scenarioOfLostMarkers(t *testing.T) {
+	t.Parallel()
+	cfg := small(40 * time.Second)
+	cfg.Faults.Faults = plan(t, "hanging-txn,topic=*-by-key-repartition@5s")
+	told := false
+	playJudged(t, cfg, Deps{FS: vfs.NewMem()}, func(g *stage) {
+		g.until(90 * time.Second)
+		for _, e := range g.s.journal.Tail(journalEvents) {
+			told = told || e.Cause == "hanging transaction"
+		}
+	}, func(t *testing.T, _ *Config, r *Report) {
+		t.Helper()
+		reasons := strings.Join(r.Reasons, "; ")
+		if r.Verdict != verify.Unknown || !strings.Contains(reasons, "by-key-repartition-1 cannot be read past offset") ||
+			!strings.Contains(reasons, "producer id") || !strings.Contains(reasons, "abort it with") {
+			t.Errorf("verdict %q: %s; want unknown, and whose transaction it is", r.Verdict, reasons)
+		}
+		wantDeaths(t, r, 0)
+	})
+	if !told {
+		t.Error("the journal does not say what is waited for")
 	}
 }
 

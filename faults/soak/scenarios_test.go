@@ -2,6 +2,7 @@ package soak
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -442,17 +443,33 @@ func scenarioOfGenerations(t *testing.T) {
 	}
 }
 
-// names of all scenarios that must be there.
+// TestEveryScenarioIsPlayed: each known scenario is played here, or by tests of the package that it concerns alone.
 func TestEveryScenarioIsPlayed(t *testing.T) {
-	known := strings.Fields(`cut-5m cut-5m-tolerant cut-short cut-in cut-out cut-in-commit cut-in-join cut-in-restore cut-two cut-all flap reset-storm
+	here := strings.Fields(`cut-5m cut-5m-tolerant cut-short cut-in cut-out cut-in-commit cut-in-join cut-in-restore cut-two cut-all flap reset-storm
 		slow-link late-delivery fence-each-api fence-in-flush unknown-producer-id lose-endtxn-response late-endtxn late-produce txn-timeout
 		endtxn-after-timeout expelled-open-txn no-generation stall concurrent-txn unstable-offsets rebalance-churn revoke-in-flush recycle
-		close-in-restore disk-full slow-disk long-restore thread-replace leader-move broker-restart async-markers new-cluster data-loss lost-markers
-		epoch-wrap`)
+		close-in-restore disk-full slow-disk long-restore thread-replace leader-move broker-restart async-markers new-cluster data-loss
+		lost-markers epoch-wrap`)
 	all := scenarios()
-	for _, name := range known {
+	for _, name := range here {
 		if all[name] == nil {
 			t.Errorf("there is no scenario %s", name)
+		}
+	}
+	for name, test := range map[string][2]string{
+		"corrupt-store": {"../../runtime/state/broken_test.go", "TestDamagedFiles"},
+		"stolen-dir":    {"../../runtime/state/directory_test.go", "TestLockedByProcess"},
+		"purge":         {"../../runtime/lifecycle_test.go", "TestPurgeable"},
+		"poison":        {"../../runtime/integration_handlers_test.go", "TestHandlersOfTheProgram"},
+		"missing-topic": {"../../runtime/integration_lifecycle_test.go", "TestOneOfTwoInputsDoesNotExist"},
+		"kill-9":        {"../../runtime/integration_shutdown_test.go", "TestACrashRestoresOnlyTheTail"},
+	} {
+		text, err := os.ReadFile(test[0])
+		if err != nil || !strings.Contains(string(text), "func "+test[1]+"(") {
+			t.Errorf("scenario %s: %s has no test %s (%v)", name, test[0], test[1], err)
+		}
+		if all[name] != nil {
+			t.Errorf("scenario %s is played twice", name)
 		}
 	}
 }
