@@ -259,7 +259,7 @@ func scenarioOfFences(t *testing.T) {
 			"INVALID_TXN_STATE", "TRANSACTION_ABORTABLE",
 		} {
 			s := scenario{
-				length: 25 * time.Second,
+				length: 14 * time.Second,
 				faults: []string{fmt.Sprintf("error,instance=i1,api=%s,txn=*,code=%s,nth=2@3s", api, code)},
 				set: func(cfg *Config) {
 					cfg.Runtime.Instances, cfg.Cluster.Partitions = 2, 2
