@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"strconv"
 	"strings"
 	"time"
 
@@ -22,16 +23,17 @@ const (
 
 // cluster is where the application runs: the embedded broker or a real one.
 type cluster struct {
-	settings *ClusterSettings
-	embedded *broker.Broker // nil on a real cluster
-	brokers  []string
-	sasl     []sasl.Mechanism
-	wire     faults.Dialer // opens a connection, with TLS where that is wanted
-	id       string
-	nodes    int
-	version  string
-	client   *kgo.Client
-	admin    *kadm.Client
+	settings  *ClusterSettings
+	embedded  *broker.Broker // nil on a real cluster
+	brokers   []string
+	sasl      []sasl.Mechanism
+	wire      faults.Dialer // opens a connection, with TLS where that is wanted
+	id        string
+	nodes     int
+	version   string
+	client    *kgo.Client
+	admin     *kadm.Client
+	byAddress map[string]string // node ids by the addresses that the cluster hands out
 }
 
 // openCluster starts the embedded broker, or connects to the one that is configured. An error says what to do.
@@ -43,6 +45,7 @@ func openCluster(ctx context.Context, cfg *Config) (*cluster, error) {
 		settings.KafkaVersion = cfg.Cluster.Embedded.Version
 		settings.Listen = cfg.Cluster.Embedded.Listen
 		settings.SegmentBytes = int(cfg.Cluster.Embedded.SegmentBytes)
+		settings.Settle = cfg.Cluster.Embedded.Settle
 		embedded, err := broker.Start(settings)
 		if err != nil {
 			return nil, &RunError{err}
@@ -76,6 +79,10 @@ func (c *cluster) greet(ctx context.Context) error {
 		return Runf("no broker answers at %s: %w; start it, or name others with --brokers", strings.Join(c.brokers, ","), err)
 	}
 	c.id, c.nodes = meta.Cluster, len(meta.Brokers)
+	c.byAddress = map[string]string{}
+	for _, b := range meta.Brokers {
+		c.byAddress[net.JoinHostPort(b.Host, strconv.Itoa(int(b.Port)))] = strconv.Itoa(int(b.NodeID))
+	}
 	if c.embedded != nil {
 		c.version = c.embedded.Version()
 		return nil
@@ -87,6 +94,9 @@ func (c *cluster) greet(ctx context.Context) error {
 	versions.Each(func(v kadm.BrokerApiVersions) { c.version = v.VersionGuess() })
 	return nil
 }
+
+// node returns the id of the broker behind an address; empty if it is not known.
+func (c *cluster) node(addr string) string { return c.byAddress[addr] }
 
 // options are those of a client that is under no instance's link.
 func (c *cluster) options() []kgo.Opt {

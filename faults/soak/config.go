@@ -43,6 +43,8 @@ type EmbeddedSettings struct {
 	Version      string `yaml:"version"`       // the Kafka version that it speaks like, e.g. "3.7"
 	Listen       string `yaml:"listen"`        // HOST:PORT of the first node; empty = reachable from this process only
 	SegmentBytes Size   `yaml:"segment_bytes"` // size of a log segment, the unit in which old records are freed
+	// Settle is how long coordinators load at the start, and new topics have no leader.
+	Settle time.Duration `yaml:"settle"`
 }
 
 // RuntimeSettings configures the instances of the application.

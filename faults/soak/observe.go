@@ -160,6 +160,7 @@ func (e *experiment) finish() {
 	e.teller.close(s.journal)
 	s.cancelVerify()
 	e.outcome.OpenAtEnd = s.openTransactions()
+	e.reportFaults()
 	e.outcome.Loaded = s.load != nil && !e.began.IsZero()
 	if !e.began.IsZero() && !e.loadEnded.IsZero() && s.load != nil {
 		e.outcome.LoadPeriod, e.outcome.LoadProcessed = e.loadEnded.Sub(e.began), e.loadProcessed

@@ -30,6 +30,7 @@ type experiment struct {
 	began    time.Time // when all threads were RUNNING for the first time
 	cuts     cutTracker
 	schedule schedule
+	live     []*liveFault // in the order in which they began
 	rates    rates
 	events   []journal.Event // the newest ones, as they were shown last
 
@@ -86,11 +87,11 @@ func (e *experiment) rest(now time.Time) time.Duration {
 		return observeEvery
 	}
 	rest := observeEvery
-	if e.phase == PhaseRunning && e.cuts.quiet() {
+	if e.phase == PhaseRunning && e.cuts.quiet() && e.faultsQuiet() {
 		rest = max(rest, e.s.idle)
 	}
 	elapsed := now.Sub(e.began)
-	for _, due := range []time.Duration{e.schedule.due(), e.s.cfg.Load.Duration} {
+	for _, due := range append(e.faultsDue(), e.schedule.due(), e.s.cfg.Load.Duration) {
 		if left := due - elapsed; left > 0 { // else it has been done
 			rest = min(rest, left)
 		}
@@ -149,6 +150,7 @@ func (e *experiment) observe(now time.Time) {
 	statuses := e.s.statuses()
 	e.cuts.observe(now, statuses)
 	e.teller.tell(e.s.journal)
+	e.observeFaults(now, statuses)
 	switch e.phase {
 	case PhaseStarting:
 		if e.awaitStart(now, statuses); e.phase == PhaseRunning {
@@ -268,6 +270,7 @@ func (e *experiment) beginDrain() {
 	}
 	e.setPhase(PhaseDraining)
 	e.schedule.stop()
+	e.stopFaults()
 	e.healManual()
 	if e.s.load == nil && e.s.verifier == nil {
 		// What is in the topics is others' concern; whoever has a load of their own goes on with it elsewhere.
@@ -276,12 +279,16 @@ func (e *experiment) beginDrain() {
 	}
 	e.aside(func(ctx context.Context) func() {
 		left, err := e.s.drain(ctx)
-		return func() { e.drained(left, err) }
+		var held []string
+		if err == nil && len(left) > 0 {
+			held, left = e.s.holders(ctx, left)
+		}
+		return func() { e.drained(left, held, err) }
 	})
 }
 
 // drained decides what the end of the drain means, and begins to verify.
-func (e *experiment) drained(left []string, err error) {
+func (e *experiment) drained(left []remaining, held []string, err error) {
 	if e.phase != PhaseDraining {
 		return
 	}
@@ -290,6 +297,11 @@ func (e *experiment) drained(left []string, err error) {
 		e.outcome.Undecided = append(e.outcome.Undecided, fmt.Sprintf("drain: %v", err))
 	case len(left) > 0:
 		e.outcome.Violations = append(e.outcome.Violations, fmt.Sprintf("still unprocessed %v after the load had stopped: %s", drainDeadline, left))
+	case len(held) > 0:
+		// What has not been read yet cannot be judged.
+		e.outcome.Undecided = append(e.outcome.Undecided, held...)
+		e.setPhase(PhaseStopping)
+		return
 	}
 	if e.s.verifier == nil {
 		e.setPhase(PhaseStopping)

@@ -15,12 +15,13 @@ const (
 	ScheduleSoak     = "soak"     // each hour one instance is cut off for up to five minutes, each in turn
 	ScheduleStorm    = "storm"    // cuts of all instances and stalls of threads all the time
 	ScheduleFlap     = "flap"     // each instance in turn loses its link fifty times in a row
+	ScheduleMixed    = "mixed"    // cuts, slow links, lost and wrong answers, stalls, and what brokers do, all the time
 	ScheduleScripted = "scripted" // nothing but what is listed
 )
 
 // ScheduleNames returns the names that a schedule may have.
 func ScheduleNames() []string {
-	return []string{ScheduleSoak, ScheduleStorm, ScheduleFlap, ScheduleScripted}
+	return []string{ScheduleSoak, ScheduleStorm, ScheduleFlap, ScheduleMixed, ScheduleScripted}
 }
 
 // openEnd is how long a schedule is planned ahead for a run without an end.
@@ -33,12 +34,17 @@ type Frame struct {
 	Instances      []string
 	Threads        int // of each instance
 	SessionTimeout time.Duration
+	Nodes          int // of the embedded broker; 0 on a real cluster, whose brokers are left alone
 }
 
 func (c *Config) frame(seed int64) Frame {
+	nodes := c.Cluster.Embedded.Nodes
+	if len(c.Cluster.Brokers) > 0 {
+		nodes = 0
+	}
 	return Frame{
 		Seed: seed, Length: c.Load.Duration, Instances: c.InstanceNames(), Threads: c.Runtime.Threads,
-		SessionTimeout: c.Runtime.SessionTimeout,
+		SessionTimeout: c.Runtime.SessionTimeout, Nodes: nodes,
 	}
 }
 
@@ -58,6 +64,8 @@ func Schedule(name string, f Frame) (Script, error) {
 		p.storm()
 	case ScheduleFlap:
 		p.flap()
+	case ScheduleMixed:
+		p.mixed()
 	case ScheduleScripted:
 	default:
 		return Script{}, fmt.Errorf("there is no schedule %q; valid: %s", name, strings.Join(ScheduleNames(), ", "))

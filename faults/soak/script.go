@@ -107,6 +107,22 @@ func texts[T fmt.Stringer](list []T) []string {
 	return all
 }
 
+// rules reports whether anything is to be done to requests.
+func (s Script) rules() bool {
+	return slices.ContainsFunc(s.Faults, func(f FaultSpec) bool {
+		wire, err := f.wire()
+		return err == nil && wire.Rule != nil
+	})
+}
+
+// on reports whether anything is to be done in a place.
+func (s Script) on(where place) bool {
+	return slices.ContainsFunc(s.Faults, func(f FaultSpec) bool {
+		kind, ok := findFaultKind(f.Kind)
+		return ok && kind.place == where
+	})
+}
+
 // Len is the number of cuts and faults.
 func (s Script) Len() int { return len(s.Cuts) + len(s.Faults) }
 

@@ -62,7 +62,10 @@ type Session struct {
 	events   *journal.Log
 	members  []*member
 	injector *injector
-	load     *Generator // nil without load
+	rules    *faults.Rules // nil if the script has none, so that links look at nothing
+	hits     *hitBook
+	disk     *diskFaults // nil if nothing is done to it
+	load     *Generator  // nil without load
 	verifier *verify.Verifier
 	stateDir string // temporary, to be removed; empty when the user chose one
 
@@ -87,6 +90,8 @@ type Session struct {
 	elsewhere atomic.Pointer[[]Elsewhere]
 	report    *Report // set before done is closed
 	err       error   // set before done is closed
+
+	disturbed atomic.Int32 // faults that go on
 
 	background sync.WaitGroup
 }
@@ -131,6 +136,13 @@ func New(cfg Config, program *topology.Topology, deps Deps) (*Session, error) {
 		return nil, &UsageError{err}
 	}
 	s.script = script
+	if script.on(onDisk) {
+		s.disk = new(diskFaults)
+	}
+	s.hits = newHitBook()
+	if script.rules() {
+		s.rules = faults.NewRules(s.onHit)
+	}
 	if program == nil {
 		built, err := named.program(&cfg, deps.Say)
 		if err != nil {
@@ -247,11 +259,20 @@ func (s *Session) openInstances() error {
 	}
 	s.cache = state.NewCache(int64(s.cfg.Runtime.StoreCache))
 	s.injector = newInjector(s.ctx)
+	disk := s.fs
+	if s.disk != nil {
+		s.disk.ctx = s.ctx
+		disk = s.disk.wrap(s.fs)
+	}
 	for n, name := range s.cfg.InstanceNames() {
 		m := &member{name: name, link: faults.NewLink(name)}
+		m.link.NameNodes(s.cluster.node)
+		if s.rules != nil {
+			m.link.SetRules(s.rules)
+		}
 		cfg := s.instanceConfig(name, filepath.Join(root, name))
 		m.instance, err = runtime.New(cfg, s.program, runtime.Env{
-			Brokers: s.cluster.brokers, Dial: m.link.Wrap(s.cluster.dial), SASL: s.cluster.sasl, ClusterID: s.cluster.id, FS: s.fs, Cache: s.cache,
+			Brokers: s.cluster.brokers, Dial: m.link.Wrap(s.cluster.dial), SASL: s.cluster.sasl, ClusterID: s.cluster.id, FS: disk, Cache: s.cache,
 			Journal: s.journal, Logger: s.log, OnLoop: s.injector.onLoop, Metrics: s.registries[n],
 		})
 		if err != nil {

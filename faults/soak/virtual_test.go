@@ -62,6 +62,12 @@ func play(t *testing.T, cfg Config, script func(*stage)) *Report {
 // playOn is play with a file system of the test's.
 func playOn(t *testing.T, cfg Config, deps Deps, script func(*stage)) *Report {
 	t.Helper()
+	return playJudged(t, cfg, deps, script, checkSurvival)
+}
+
+// playJudged is playOn for a run that is not to survive; judge is called in its place.
+func playJudged(t *testing.T, cfg Config, deps Deps, script func(*stage), judge func(*testing.T, *Config, *Report)) *Report {
+	t.Helper()
 	var report *Report
 	synctest.Test(t, func(t *testing.T) {
 		if os.Getenv("EOSTOP_TEST_LOG") != "" {
@@ -86,7 +92,7 @@ func playOn(t *testing.T, cfg Config, deps Deps, script func(*stage)) *Report {
 		if err != nil {
 			t.Errorf("session: %v", err)
 		}
-		checkSurvival(t, &cfg, report)
+		judge(t, &cfg, report)
 		if t.Failed() {
 			t.Logf("the journal:\n%s", story(s))
 			t.Logf("the threads before the end:\n%s", picture(s.Snapshot()))
@@ -173,6 +179,31 @@ func checkSurvival(t *testing.T, cfg *Config, r *Report) {
 		t.Errorf("%d of %d threads alive, want %d", r.Threads.Alive, r.Threads.Total, want)
 	}
 	checkCuts(t, cfg, r)
+	checkFaults(t, cfg, r)
+}
+
+// checkFaults checks how soon everybody recovered from the faults that have done anything.
+func checkFaults(t *testing.T, cfg *Config, r *Report) {
+	t.Helper()
+	limit := (cfg.Runtime.SessionTimeout + 5*time.Second).Milliseconds()
+	for _, f := range r.Faults {
+		if f.EndedMS == nil || *f.EndedMS+limit > *r.DurationMS || f.Kind == FaultPanic {
+			continue
+		}
+		if f.RecoveredMS == nil {
+			t.Errorf("fault %s: not recovered", f.Spec)
+			continue
+		}
+		held := heldUp(r, ReportCut{StartMS: f.EndedMS, LengthMS: new(int64(0)), RecoveredMS: f.RecoveredMS})
+		for _, c := range r.Cuts { // of anybody: all have to work
+			if *c.StartMS <= *f.EndedMS+*f.RecoveredMS {
+				held = max(held, *c.StartMS+*c.LengthMS-*f.EndedMS)
+			}
+		}
+		if *f.RecoveredMS > held+limit {
+			t.Errorf("fault %s: recovered %d ms after its end, of which a later disturbance explains %d; want at most %d", f.Spec, *f.RecoveredMS, held, limit)
+		}
+	}
 }
 
 // checkCuts checks how soon instances recovered. A cut that another one of the same instance follows at once may not have
@@ -211,8 +242,8 @@ func heldUp(r *Report, c ReportCut) int64 {
 		}
 	}
 	for _, f := range r.Faults {
-		if f.LengthMS != nil && *f.StartMS <= recovered {
-			held = max(held, *f.StartMS+*f.LengthMS-healed)
+		if f.EndedMS != nil && *f.StartMS <= recovered {
+			held = max(held, *f.EndedMS-healed)
 		}
 	}
 	return held
@@ -340,6 +371,29 @@ func (g *stage) cutAt(instance string, d faults.Direction, key kmsg.Key, nth int
 	case <-time.After(time.Minute):
 		g.Errorf("less than %d requests %s came in a minute", nth, key.Name())
 		return false
+	}
+}
+
+// watchGenerations checks every commit of offsets that reaches the broker from now on.
+func (g *stage) watchGenerations() {
+	without := func(member string, generation int32) {
+		if generation < 0 || member == "" {
+			g.Errorf("offsets are committed as member %q of generation %d", member, generation)
+		}
+	}
+	for key, look := range map[kmsg.Key]func(kmsg.Request){
+		kmsg.TxnOffsetCommit: func(req kmsg.Request) {
+			r := req.(*kmsg.TxnOffsetCommitRequest)
+			without(r.MemberID, r.Generation)
+		},
+		kmsg.OffsetCommit: func(req kmsg.Request) {
+			r := req.(*kmsg.OffsetCommitRequest)
+			without(r.MemberID, r.Generation)
+		},
+	} {
+		if err := g.s.cluster.embedded.Observe(key.Int16(), look); err != nil {
+			g.Error(err)
+		}
 	}
 }
 
