@@ -90,7 +90,7 @@ func TestUsageErrorsAreOneLine(t *testing.T) {
 		{"--guarantee twice", `runtime.guarantee: "twice" is not a guarantee; valid: exactly_once_v2, exactly_once, at_least_once (from flag --guarantee)`},
 		{"--profile kafka-2.3", `faults.profile: kafka-2.3 never existed with exactly_once_v2; valid with it: runtime.guarantee exactly_once, at_least_once (from flag --profile)`},
 		{"--topology wordcount", `application.topology: "wordcount" is not available yet; valid: soak (from flag --topology)`},
-		{"--fault error,api=EndTxn,code=INVALID_TXN_STATE@0s", "error is not available yet; valid: panic, stall"},
+		{"--fault error,api=EndTx,code=INVALID_TXN_STATE@0s", `--fault: fault "error,api=EndTx,code=INVALID_TXN_STATE@0s": api=EndTx: valid: any, or Kafka's names of requests, like EndTxn`},
 		{"--threadz 3", "unknown flag --threadz; did you mean --threads?"},
 		{"--threads 0", "runtime.threads: 0 is out of range; valid: 1 to 64 (from flag --threads)"},
 		{"--cut i2@10", `flag --cut: cut "i2@10": write INSTANCE@START+LENGTH`},

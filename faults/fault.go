@@ -106,11 +106,16 @@ func FaultKinds() []FaultKind {
 	}
 }
 
-// faultKey describes a key for people.
-type faultKey struct{ name, value, says string }
+// FaultKey describes a key for people.
+type FaultKey struct {
+	Name  string
+	Value string // its form
+	Says  string // one line
+}
 
-func faultKeys() []faultKey {
-	return []faultKey{
+// FaultKeys returns the keys of all kinds, in the order in which they are written.
+func FaultKeys() []FaultKey {
+	return []FaultKey{
 		{"api", "NAME[+NAME..]", "Kafka's names of the requests, like EndTxn+TxnOffsetCommit, or any"},
 		{"code", "NAME", "Kafka's name of the error code, like INVALID_TXN_STATE, or its number"},
 		{"instance", "NAME", "whose requests or connections, like i1; without it every instance's"},
@@ -147,8 +152,8 @@ func FaultHelp() string {
 		fmt.Fprintf(&b, "like %s\n", k.Example)
 	}
 	b.WriteString("\nKeys\n")
-	for _, k := range faultKeys() {
-		fmt.Fprintf(&b, "  %-26s %s\n", k.name+"="+k.value, k.says)
+	for _, k := range FaultKeys() {
+		fmt.Fprintf(&b, "  %-26s %s\n", k.Name+"="+k.Value, k.Says)
 	}
 	return b.String()
 }
@@ -236,9 +241,9 @@ func ParseFault(kind string, keys map[string]string, length time.Duration) (Faul
 func (f Fault) String() string {
 	var b strings.Builder
 	b.WriteString(f.Kind)
-	for _, key := range faultKeys() {
-		if value, there := f.keys[key.name]; there {
-			fmt.Fprintf(&b, ",%s=%s", key.name, value)
+	for _, key := range FaultKeys() {
+		if value, there := f.keys[key.Name]; there {
+			fmt.Fprintf(&b, ",%s=%s", key.Name, value)
 		}
 	}
 	return b.String()

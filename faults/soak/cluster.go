@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
 	"strings"
 	"time"
 
@@ -25,6 +26,7 @@ type cluster struct {
 	id       string
 	version  string
 	admin    *kadm.Client
+	nodes    map[string]string // node ids by the addresses that the cluster hands out
 }
 
 // openCluster starts the embedded broker, or connects to the one that is configured. An error says what to do.
@@ -64,6 +66,10 @@ func (c *cluster) greet(ctx context.Context) error {
 		return Runf("no broker answers at %s: %w; start it, or name others with --brokers", strings.Join(c.brokers, ","), err)
 	}
 	c.id = meta.Cluster
+	c.nodes = map[string]string{}
+	for _, b := range meta.Brokers {
+		c.nodes[net.JoinHostPort(b.Host, strconv.Itoa(int(b.Port)))] = strconv.Itoa(int(b.NodeID))
+	}
 	if c.embedded != nil {
 		c.version = c.embedded.Version()
 		return nil
@@ -75,6 +81,9 @@ func (c *cluster) greet(ctx context.Context) error {
 	versions.Each(func(v kadm.BrokerApiVersions) { c.version = v.VersionGuess() })
 	return nil
 }
+
+// node returns the id of the broker behind an address; empty if it is not known.
+func (c *cluster) node(addr string) string { return c.nodes[addr] }
 
 // options are those of a client that is under no instance's link.
 func (c *cluster) options() []kgo.Opt {

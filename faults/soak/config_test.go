@@ -83,7 +83,7 @@ func TestValidateNamesKeyAndValidValues(t *testing.T) {
 		{"state mode", func(c *Config) { c.Runtime.StateMode = "eager" }, `runtime.state_mode: "eager" is not a state mode; valid: transactional, wipe`},
 		{"commit", func(c *Config) { c.Runtime.CommitInterval = 0 }, `runtime.commit_interval: 0s is out of range; valid: 1ms to 15m`},
 		{"session", func(c *Config) { c.Runtime.SessionTimeout = time.Hour }, `runtime.session_timeout: 1h is out of range`},
-		{"session, embedded", func(c *Config) { c.Runtime.SessionTimeout = 5 * time.Second }, `runtime.session_timeout: 5s is out of range; valid: 6s to 5m`},
+		{"session, embedded", func(c *Config) { c.Runtime.SessionTimeout = 5 * time.Second }, `runtime.session_timeout: 5s is out of range; valid: 6s to 30m`},
 		{"heartbeat", func(c *Config) { c.Runtime.HeartbeatInterval = 10 * time.Second }, `runtime.heartbeat_interval: 10s is out of range; valid: above 0s and below runtime.session_timeout (10s)`},
 		{"transaction", func(c *Config) { c.Runtime.TransactionTimeout = time.Millisecond }, `runtime.transaction_timeout: 1ms is out of range`},
 		{"rebalance", func(c *Config) { c.Runtime.RebalanceTimeout = 0 }, `runtime.rebalance_timeout: 0s`},
@@ -116,7 +116,7 @@ func TestValidateNamesKeyAndValidValues(t *testing.T) {
 		{"cut without length", func(c *Config) { c.Faults.Cuts = []CutSpec{{Instance: "i1"}} }, `faults.cuts[0]: lasts 0s; valid: more than 0s`},
 		{"fault kind", func(c *Config) {
 			c.Faults.Faults = []FaultSpec{{Kind: "x", Instance: "i1", Thread: 1}}
-		}, `faults.faults[0]: "x" is not a kind of fault; valid: panic, stall`},
+		}, `faults.faults[0]: "x" is not a kind of fault; valid: panic, stall, error`},
 		{"cut after the end", func(c *Config) {
 			c.Load.Duration, c.Faults.Cuts = time.Minute, []CutSpec{cut(t, "i1@60s+1s")}
 		}, `faults.cuts[0]: starts at 1m, but the run ends at load.duration (1m)`},

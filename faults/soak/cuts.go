@@ -117,12 +117,19 @@ func (c *trackedCut) observeTakeover(instances []runtime.InstanceStatus) {
 	}
 }
 
-// observeRecovery asks whether all threads of the instance work again: RUNNING in the group's present generation, and each
-// one that owns tasks has committed since the heal.
+// observeRecovery asks whether all threads of the instance work again.
 func (c *trackedCut) observeRecovery(now time.Time, instances []runtime.InstanceStatus) {
 	if c.Healed.IsZero() {
 		return
 	}
+	if working(now, c.Healed, instances, c.Instance) {
+		c.Recovered = now.Sub(c.Healed)
+	}
+}
+
+// working reports whether all threads of an instance, or of all if its name is empty, do their work: RUNNING in the group's
+// present generation, and each one that owns tasks has committed since a time.
+func working(now, since time.Time, instances []runtime.InstanceStatus, instance string) bool {
 	newest := int32(-1)
 	for _, i := range instances {
 		for _, t := range i.Threads {
@@ -130,20 +137,20 @@ func (c *trackedCut) observeRecovery(now time.Time, instances []runtime.Instance
 		}
 	}
 	for _, i := range instances {
-		if i.Name != c.Instance {
+		if instance != "" && i.Name != instance {
 			continue
 		}
 		for _, t := range i.Threads {
 			if t.State != string(runtime.ThreadRunning) || t.Rebalancing || !t.Connected || t.Generation < newest {
-				return
+				return false
 			}
-			proven := t.LastCommit.After(c.Healed) || (now.Sub(c.Healed) >= idleProof && idle(&t))
+			proven := t.LastCommit.After(since) || (now.Sub(since) >= idleProof && idle(&t))
 			if len(t.Tasks) > 0 && !proven {
-				return
+				return false
 			}
 		}
-		c.Recovered = now.Sub(c.Healed)
 	}
+	return true
 }
 
 // idleProof is how long after a heal a thread with nothing to commit must have been connected: by then every fetch that

@@ -41,10 +41,9 @@ func (d *sickDisk) MaybeError(op errorfs.Op) error {
 	return errDisk
 }
 
-// TestADiskThatFailsForAWhile: a fifth of all writes to one instance's disk fail for ten seconds. Stores break, are abandoned and
+// scenarioOfASickDisk: a fifth of all writes to one instance's disk fail for ten seconds. Stores break, are abandoned and
 // rebuilt; nothing is lost, the reason is told, and the process lives on.
-func TestADiskThatFailsForAWhile(t *testing.T) {
-	t.Parallel()
+func scenarioOfASickDisk(t *testing.T) {
 	everySeed(t, func(t *testing.T, rng *rand.Rand) {
 		cfg := small(time.Minute)
 		cfg.Load.Rate, cfg.Load.Keys = 200, 2000

@@ -16,14 +16,14 @@ import (
 // drainPoll is how often the drain asks how much is left.
 const drainPoll = 200 * time.Millisecond
 
-// drain waits until the group has committed every record of its source topics and all cuts are over. It returns what is
-// left when the deadline passes; the time of a cut does not count.
+// drain waits until the group has committed every record of its source topics and all cuts and faults are over. It returns what
+// is left when the deadline passes; their time does not count.
 func (s *Session) drain(ctx context.Context) (left []string, err error) {
 	deadline := time.Now().Add(drainDeadline)
 	var failed error
 	for {
 		left, failed = s.behind(ctx)
-		cut := s.cutOff()
+		cut := s.cutOff() || s.disturbed.Load() > 0
 		if failed == nil && len(left) == 0 && !cut && s.settled() {
 			return nil, nil
 		}

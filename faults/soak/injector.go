@@ -12,11 +12,17 @@ type injector struct {
 	ctx context.Context // ends stalls
 
 	mu   sync.Mutex
-	next map[string][]FaultSpec // by thread name, in order
+	next map[string][]planned // by thread name, in order
+}
+
+// planned is a fault that waits for its thread to come by.
+type planned struct {
+	FaultSpec
+	hit func() // told when it does
 }
 
 func newInjector(ctx context.Context) *injector {
-	return &injector{ctx: ctx, next: map[string][]FaultSpec{}}
+	return &injector{ctx: ctx, next: map[string][]planned{}}
 }
 
 // threadName is the name that the runtime gives to a thread.
@@ -25,16 +31,17 @@ func threadName(instance string, index int) string {
 }
 
 // plan makes the fault happen the next time its thread comes by.
-func (i *injector) plan(f FaultSpec) {
+func (i *injector) plan(f FaultSpec, hit func()) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	thread := threadName(f.Instance, f.Thread)
-	i.next[thread] = append(i.next[thread], f)
+	i.next[thread] = append(i.next[thread], planned{f, hit})
 }
 
 // onLoop runs in the thread's goroutine.
 func (i *injector) onLoop(thread string) {
 	for _, f := range i.take(thread) {
+		f.hit()
 		switch f.Kind {
 		case FaultPanic:
 			panic("injected by --fault panic")
@@ -50,7 +57,7 @@ func (i *injector) onLoop(thread string) {
 }
 
 // take returns what is planned for a thread, and forgets it.
-func (i *injector) take(thread string) []FaultSpec {
+func (i *injector) take(thread string) []planned {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	planned := i.next[thread]

@@ -156,6 +156,7 @@ func (e *experiment) finish() {
 	s.closeInstances()
 	s.cancelVerify()
 	e.outcome.OpenAtEnd = s.openTransactions()
+	e.reportFaults()
 	e.outcome.Loaded = s.load != nil && !e.began.IsZero()
 	if !e.began.IsZero() && !e.loadEnded.IsZero() && s.load != nil {
 		e.outcome.LoadPeriod, e.outcome.LoadProcessed = e.loadEnded.Sub(e.began), e.loadProcessed

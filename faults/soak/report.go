@@ -159,10 +159,18 @@ type ReportCut struct {
 // ReportFault is a fault that was injected.
 type ReportFault struct {
 	Kind     string `json:"kind"`
+	Spec     string `json:"spec"` // as it is written
 	Instance string `json:"instance,omitempty"`
 	Thread   string `json:"thread,omitempty"`
 	StartMS  *int64 `json:"start_ms,omitempty"`
 	LengthMS *int64 `json:"length_ms,omitempty"` // absent for a fault without a length
+	// Hits is how often it did something to a request or a thread; 0 means that it did not happen. Absent for faults that do
+	// not wait for anything, like a slow link.
+	Hits *int64 `json:"hits,omitempty"`
+	// EndedMS is when the last that it did was over; absent if it never did anything.
+	EndedMS *int64 `json:"ended_ms,omitempty"`
+	// RecoveredMS is from there until all threads of all instances worked.
+	RecoveredMS *int64 `json:"recovered_ms,omitempty"`
 }
 
 // ReportWitness is the record or the records that prove a violation.

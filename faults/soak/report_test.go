@@ -44,7 +44,10 @@ func finished() *Snapshot {
 func TestReport(t *testing.T) {
 	r := NewReport(finished(), Outcome{
 		Verified: true, Loaded: true, LoadPeriod: 50 * time.Second, LoadProcessed: 999, OpenAtEnd: new(int64(0)),
-		Faults: []ReportFault{{Kind: FaultPanic, Instance: "i3", Thread: "i3-StreamThread-2", StartMS: new(int64(15000))}},
+		Faults: []ReportFault{{
+			Kind: FaultPanic, Spec: "panic,instance=i3,thread=2@15s", Instance: "i3", Thread: "i3-StreamThread-2", StartMS: new(int64(15000)),
+			Hits: new(int64(1)), EndedMS: new(int64(15001)), RecoveredMS: new(int64(900)),
+		}},
 		Died:   []ThreadDied{{Thread: "i3-StreamThread-2", At: time.Date(2026, 1, 1, 12, 0, 15, 0, time.UTC), Cause: "panic", Error: "panic: injected"}},
 	})
 	got, err := json.MarshalIndent(r, "", " ")
@@ -144,9 +147,13 @@ func TestReport(t *testing.T) {
  "faults": [
   {
    "kind": "panic",
+   "spec": "panic,instance=i3,thread=2@15s",
    "instance": "i3",
    "thread": "i3-StreamThread-2",
-   "start_ms": 15000
+   "start_ms": 15000,
+   "hits": 1,
+   "ended_ms": 15001,
+   "recovered_ms": 900
   }
  ],
  "witnesses": []

@@ -36,8 +36,8 @@ func (g *stage) restores() func(kmsg.Request) bool {
 	}
 }
 
-func TestACutDuringARestoreAndAnotherAfterTheHeal(t *testing.T) {
-	t.Parallel()
+// scenarioOfCutsInRestores cuts during a restore, and again after the heal (KAFKA-16077).
+func scenarioOfCutsInRestores(t *testing.T) {
 	everyCut(t, func(t *testing.T, d faults.Direction, length time.Duration) {
 		cfg := small(80 * time.Second)
 		cfg.Runtime.Instances, cfg.Cluster.Partitions = 2, 2
@@ -61,8 +61,7 @@ func TestACutDuringARestoreAndAnotherAfterTheHeal(t *testing.T) {
 	})
 }
 
-func TestLateRequestsOfAZombieAreRefused(t *testing.T) {
-	t.Parallel()
+func scenarioOfLateRequests(t *testing.T) {
 	for _, version := range []string{"3.7", "4.0"} {
 		t.Run(version, func(t *testing.T) {
 			t.Parallel()

@@ -30,6 +30,7 @@ type experiment struct {
 	began    time.Time // when all threads were RUNNING for the first time
 	cuts     cutTracker
 	schedule schedule
+	live     []*liveFault // in the order in which they began
 	rates    rates
 	events   []journal.Event // the newest ones, as they were shown last
 
@@ -84,11 +85,11 @@ func (e *experiment) rest(now time.Time) time.Duration {
 		return observeEvery
 	}
 	rest := observeEvery
-	if e.phase == PhaseRunning && e.cuts.quiet() {
+	if e.phase == PhaseRunning && e.cuts.quiet() && e.faultsQuiet() {
 		rest = max(rest, e.s.idle)
 	}
 	elapsed := now.Sub(e.began)
-	for _, due := range []time.Duration{e.schedule.due(), e.s.cfg.Load.Duration} {
+	for _, due := range append(e.faultsDue(), e.schedule.due(), e.s.cfg.Load.Duration) {
 		if left := due - elapsed; left > 0 { // else it has been done
 			rest = min(rest, left)
 		}
@@ -146,6 +147,7 @@ func (e *experiment) setPhase(phase string) {
 func (e *experiment) observe(now time.Time) {
 	statuses := e.s.statuses()
 	e.cuts.observe(now, statuses)
+	e.observeFaults(now, statuses)
 	switch e.phase {
 	case PhaseStarting:
 		if e.awaitStart(now, statuses); e.phase == PhaseRunning {
@@ -248,6 +250,7 @@ func (e *experiment) beginDrain() {
 	}
 	e.setPhase(PhaseDraining)
 	e.schedule.stop()
+	e.stopFaults()
 	e.healManual()
 	e.aside(func(ctx context.Context) func() {
 		left, err := e.s.drain(ctx)

@@ -31,11 +31,7 @@ func (s *schedule) stop() { s.cuts, s.faults = nil, nil }
 // left counts what has not begun, of what somebody has listed. A named schedule may be planned for longer than a run takes.
 func (s *schedule) left(asked *FaultsSettings) int {
 	left := slices.Concat(texts(s.cuts), texts(s.faults))
-	if asked.Schedule == "" || isScriptFile(asked.Schedule) {
-		return len(left)
-	}
-	listed := slices.Concat(texts(asked.Cuts), texts(asked.Faults))
-	return len(slices.DeleteFunc(left, func(spec string) bool { return !slices.Contains(listed, spec) }))
+	return len(slices.DeleteFunc(left, func(spec string) bool { return !asked.lists(spec) }))
 }
 
 // next returns the next planned cut, nil when there is none.
@@ -81,7 +77,7 @@ func (e *experiment) applySchedule(now time.Time) {
 	for len(s.faults) > 0 && elapsed >= s.faults[0].Start {
 		f := s.faults[0]
 		s.faults = s.faults[1:]
-		e.fault(f, elapsed)
+		e.fault(f, now)
 	}
 }
 
@@ -152,21 +148,6 @@ func (e *experiment) healManual() {
 			e.heal(m, time.Now())
 		}
 	}
-}
-
-// fault does a fault to a thread.
-func (e *experiment) fault(f FaultSpec, elapsed time.Duration) {
-	e.s.injector.plan(f)
-	name := threadName(f.Instance, f.Thread)
-	reported := ReportFault{Kind: f.Kind, Instance: f.Instance, Thread: name, StartMS: new(elapsed.Milliseconds())}
-	if f.Length > 0 {
-		reported.LengthMS = new(f.Length.Milliseconds())
-	}
-	e.outcome.Faults = append(e.outcome.Faults, reported)
-	e.s.journal.Emit(journal.Event{
-		Kind: journal.KindFault, Level: journal.Warn, Instance: f.Instance, Thread: name, Cause: f.Kind, Duration: f.Length,
-		Text: fmt.Sprintf("fault %s on %s", f.Kind, name),
-	})
 }
 
 // member finds an instance by its name; specs and commands have been checked before.

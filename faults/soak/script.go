@@ -107,6 +107,14 @@ func texts[T fmt.Stringer](list []T) []string {
 	return all
 }
 
+// rules reports whether anything is to be done to requests.
+func (s Script) rules() bool {
+	return slices.ContainsFunc(s.Faults, func(f FaultSpec) bool {
+		wire, err := f.wire()
+		return err == nil && wire.Rule != nil
+	})
+}
+
 // Len is the number of cuts and faults.
 func (s Script) Len() int { return len(s.Cuts) + len(s.Faults) }
 

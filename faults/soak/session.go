@@ -56,6 +56,8 @@ type Session struct {
 	events   *journal.Log
 	members  []*member
 	injector *injector
+	rules    *faults.Rules // nil if the script has none, so that links look at nothing
+	hits     *hitBook
 	load     *Generator // nil without load
 	verifier *verify.Verifier
 	stateDir string // temporary, to be removed; empty when the user chose one
@@ -79,6 +81,8 @@ type Session struct {
 	snapshot atomic.Pointer[Snapshot] // what run has observed last
 	report   *Report                  // set before done is closed
 	err      error                    // set before done is closed
+
+	disturbed atomic.Int32 // faults that go on
 
 	background sync.WaitGroup
 }
@@ -119,6 +123,10 @@ func New(cfg Config, program *topology.Topology, deps Deps) (*Session, error) {
 		return nil, &UsageError{err}
 	}
 	s.script = script
+	s.hits = newHitBook()
+	if script.rules() {
+		s.rules = faults.NewRules(s.onHit)
+	}
 	if program == nil {
 		built, err := Program(cfg.Application.ID)
 		if err != nil {
@@ -213,6 +221,10 @@ func (s *Session) openInstances() error {
 	s.injector = newInjector(s.ctx)
 	for n, name := range s.cfg.InstanceNames() {
 		m := &member{name: name, link: faults.NewLink(name)}
+		m.link.NameNodes(s.cluster.node)
+		if s.rules != nil {
+			m.link.SetRules(s.rules)
+		}
 		cfg := s.instanceConfig(name, filepath.Join(root, name))
 		m.instance, err = runtime.New(cfg, s.program, runtime.Env{
 			Brokers: s.cluster.brokers, Dial: m.link.Wrap(s.cluster.dial), ClusterID: s.cluster.id, FS: s.fs, Cache: s.cache,

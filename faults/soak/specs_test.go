@@ -1,6 +1,8 @@
 package soak
 
 import (
+	"cmp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -71,13 +73,22 @@ func TestParseFault(t *testing.T) {
 	tests := []struct {
 		text string
 		want FaultSpec
+		back string // empty: as text
 	}{
-		{"panic,instance=i3,thread=2@15s", FaultSpec{"panic", "i3", 2, 15 * time.Second, 0}},
-		{"stall,instance=i1,thread=1@10s+25s", FaultSpec{"stall", "i1", 1, 10 * time.Second, 25 * time.Second}},
+		{"panic,instance=i3,thread=2@15s", FaultSpec{"panic", "i3", 2, "", 15 * time.Second, 0}, ""},
+		{"stall,instance=i1,thread=1@10s+25s", FaultSpec{"stall", "i1", 1, "", 10 * time.Second, 25 * time.Second}, ""},
+		{
+			"error,api=EndTxn,code=INVALID_TXN_STATE,instance=i1,nth=3@0s",
+			FaultSpec{"error", "i1", 0, "api=EndTxn,code=INVALID_TXN_STATE,nth=3", 0, 0},
+			"error,instance=i1,api=EndTxn,code=INVALID_TXN_STATE,nth=3@0s",
+		},
+		{"cut,instance=i1,node=127.0.0.1:9092,direction=in@1m+30s", FaultSpec{"cut", "i1", 0, "node=127.0.0.1:9092,direction=in", time.Minute, 30 * time.Second}, ""},
+		{"hold,thread=2,api=EndTxn+Produce,txn=a@b*,delay=1s@1s", FaultSpec{"hold", "", 2, "api=EndTxn+Produce,txn=a@b*,delay=1s", time.Second, 0}, ""},
+		{"reset@5s", FaultSpec{"reset", "", 0, "", 5 * time.Second, 0}, ""},
 	}
 	for _, tt := range tests {
 		got, err := ParseFault(tt.text)
-		if err != nil || got != tt.want || got.String() != tt.text {
+		if err != nil || got != tt.want || got.String() != cmp.Or(tt.back, tt.text) {
 			t.Errorf("ParseFault(%q) = %+v (%s), %v; want %+v", tt.text, got, got, err, tt.want)
 		}
 	}
@@ -85,11 +96,16 @@ func TestParseFault(t *testing.T) {
 
 func TestParseFaultErrors(t *testing.T) {
 	tests := []struct{ text, want string }{
-		{"", `"" is not a kind of fault; valid: panic, stall`},
+		{"", `"" is not a kind of fault; valid: panic, stall, error, rewrite, delay-response, drop-response, hold, close, cut, delay, jitter, throttle, reset, half-open`},
 		{"explode@1s", `"explode" is not a kind of fault; valid: panic, stall`},
-		{"error,api=EndTxn,code=INVALID_TXN_STATE,instance=i1,nth=3@0s", "error is not available yet; valid: panic, stall"},
-		{"store-open-fails,instance=i2@20s", "store-open-fails is not available yet"},
-		{"panic,instance=i1,thread=1", "write KIND,key=value..@START[+LENGTH]"},
+		{"panic,instance=i1,thread=1", "write KIND[,key=value..]@START[+LENGTH]"},
+		{"error,api=EndTxn@0s", "error needs code=..; like error,api=EndTxn"},
+		{"error,api=EndTx,code=INVALID_TXN_STATE@0s", "api=EndTx: valid: any, or Kafka's names of requests, like EndTxn"},
+		{"error,api=EndTxn,code=INVALID_TXN@0s", "code=INVALID_TXN: valid: Kafka's names of errors, like INVALID_CONFIG, INVALID_RECORD, INVALID_TXN_STATE"},
+		{"error,api=EndTxn,code=INVALID_TXN_STATE,nth=0@0s", "nth=0: valid: 1 and more"},
+		{"error,api=EndTxn,code=INVALID_TXN_STATE,after=3@0s", `error has no key "after"; valid keys: api, code, instance, thread, client, txn, topic, node, end, nth, count, probability, seed`},
+		{"cut,instance=i1,node=1@10s", "cut needs a LENGTH; like cut,instance=i1,node=2@10s+30s"},
+		{"reset,instance=i1@10s+5s", "reset has a LENGTH only with rate"},
 		{"panic@1s", "panic needs instance=..; valid keys: instance, thread; panic needs thread=.."},
 		{"panic,instance=i1,thread=1@1s+5s", "panic has no LENGTH; like panic,instance=i3,thread=2@15s"},
 		{"stall,instance=i1,thread=1@1s", "stall needs a LENGTH; like stall,instance=i1,thread=1@10s+25s"},
@@ -110,22 +126,23 @@ func TestParseFaultErrors(t *testing.T) {
 	}
 }
 
+// TestFaultHelpListsEveryKind: each kind with an example that can be read, and each key that a kind has.
 func TestFaultHelpListsEveryKind(t *testing.T) {
-	help := FaultHelp()
-	now, later, ok := strings.Cut(help, "Not available yet")
+	kinds, keys, ok := strings.Cut(FaultHelp(), "\nKeys\n")
 	if !ok {
-		t.Fatal(help)
+		t.Fatal(kinds)
 	}
 	for _, k := range faultKinds() {
-		part := later
-		if k.available {
-			part = now
-			if _, err := ParseFault(k.example); err != nil {
-				t.Errorf("the example of %s: %v", k.name, err)
-			}
+		if _, err := ParseFault(k.Example); err != nil {
+			t.Errorf("the example of %s: %v", k.Name, err)
 		}
-		if !strings.Contains(part, "\n  "+k.name+" ") {
-			t.Errorf("%s is not where it belongs in\n%s", k.name, help)
+		if !strings.Contains(kinds, "\n  "+k.Name+" ") || !strings.Contains(kinds, k.Example) {
+			t.Errorf("%s is not in\n%s", k.Name, kinds)
+		}
+		for _, key := range slices.Concat(k.Needs, k.Takes) {
+			if !strings.Contains("\n"+keys, "\n  "+key+"=") {
+				t.Errorf("key %s of %s is not in\n%s", key, k.Name, keys)
+			}
 		}
 	}
 }
@@ -150,7 +167,7 @@ func FuzzParseCut(f *testing.F) {
 }
 
 func FuzzParseFault(f *testing.F) {
-	for _, text := range []string{"panic,instance=i3,thread=2@15s", "stall,instance=i1,thread=1@10s+25s", "error@0s", ",@+", "panic"} {
+	for _, text := range []string{"panic,instance=i3,thread=2@15s", "stall,instance=i1,thread=1@10s+25s", "error,api=EndTxn,code=48,nth=2@0s", "cut,node=1@1s+1s", "error@0s", ",@+", "panic"} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

@@ -136,8 +136,13 @@ func everyCut(t *testing.T, fn func(*testing.T, faults.Direction, time.Duration)
 	}
 }
 
-func TestACutInACommit(t *testing.T) {
-	t.Parallel()
+func scenarioOfCutsInCommits(t *testing.T) {
+	t.Run("a transaction of many", cutInACommit)
+	t.Run("with an epoch for each transaction", cutInACommitOfTheNewProtocol)
+	t.Run("a transaction of a task", cutInACommitOfATask)
+}
+
+func cutInACommit(t *testing.T) {
 	for _, at := range commitSteps() {
 		t.Run(at.name, func(t *testing.T) {
 			everyCut(t, func(t *testing.T, d faults.Direction, length time.Duration) {
@@ -147,8 +152,7 @@ func TestACutInACommit(t *testing.T) {
 	}
 }
 
-func TestACutInACommitWithAnEpochForEachTransaction(t *testing.T) {
-	t.Parallel()
+func cutInACommitOfTheNewProtocol(t *testing.T) {
 	for _, at := range commitSteps() {
 		if at.key == kmsg.AddPartitionsToTxn || at.key == kmsg.AddOffsetsToTxn {
 			continue // these are part of other requests there
@@ -161,8 +165,7 @@ func TestACutInACommitWithAnEpochForEachTransaction(t *testing.T) {
 	}
 }
 
-func TestACutWhileAThreadGetsItsTasks(t *testing.T) {
-	t.Parallel()
+func scenarioOfCutsInJoins(t *testing.T) {
 	for _, at := range groupSteps() {
 		t.Run(at.name, func(t *testing.T) {
 			everyCut(t, func(t *testing.T, d faults.Direction, length time.Duration) {
@@ -172,9 +175,8 @@ func TestACutWhileAThreadGetsItsTasks(t *testing.T) {
 	}
 }
 
-// TestACutInACommitOfATask is the same with a producer for each task.
-func TestACutInACommitOfATask(t *testing.T) {
-	t.Parallel()
+// cutInACommitOfATask is the same with a producer for each task.
+func cutInACommitOfATask(t *testing.T) {
 	for _, version := range []string{"3.7", "4.0"} {
 		for _, at := range commitSteps() {
 			if version == "4.0" && (at.key == kmsg.AddPartitionsToTxn || at.key == kmsg.AddOffsetsToTxn) {

@@ -161,8 +161,7 @@ func TestAStormOfCutsAndStalls(t *testing.T) {
 	})
 }
 
-func TestConnectionsAreResetAtRandom(t *testing.T) {
-	t.Parallel()
+func scenarioOfResets(t *testing.T) {
 	everySeed(t, func(t *testing.T, rng *rand.Rand) {
 		cfg := small(40 * time.Second)
 		resets := uint64(0)
@@ -182,8 +181,7 @@ func TestConnectionsAreResetAtRandom(t *testing.T) {
 	})
 }
 
-func TestALinkFlaps(t *testing.T) {
-	t.Parallel()
+func scenarioOfFlaps(t *testing.T) {
 	everySeed(t, func(t *testing.T, rng *rand.Rand) {
 		cfg := small(2*time.Minute + 30*time.Second)
 		at := 3 * time.Second

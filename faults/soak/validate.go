@@ -23,10 +23,10 @@ const (
 )
 
 // Limits of values. The first three are those that brokers have when nothing else is configured
-// (group.min.session.timeout.ms, group.max.session.timeout.ms, transaction.max.timeout.ms).
+// (group.min.session.timeout.ms, group.max.session.timeout.ms since KIP-389, transaction.max.timeout.ms).
 const (
 	minSessionTimeout     = 6 * time.Second
-	maxSessionTimeout     = 5 * time.Minute
+	maxSessionTimeout     = 30 * time.Minute
 	maxTransactionTimeout = 15 * time.Minute
 	maxInstances          = 64
 	maxThreads            = 64
@@ -245,11 +245,24 @@ func (v *validator) script(prefix string, cuts []CutSpec, faults []FaultSpec) {
 	}
 	for i, fault := range faults {
 		key := fmt.Sprintf("%sfaults[%d]", prefix, i)
-		v.check(slices.Contains(names, fault.Instance), key, "there is no instance %q; valid: %s", fault.Instance, valid)
-		v.check(fault.Kind == FaultPanic || fault.Kind == FaultStall, key, "%q is not a kind of fault; valid: %s", fault.Kind, availableFaults())
-		v.check(fault.Thread >= 1 && fault.Thread <= c.Runtime.Threads, key, "there is no thread %d; valid: 1 to %d", fault.Thread, c.Runtime.Threads)
-		v.starts(key, fault.Start)
+		v.fault(key, &fault)
 	}
+}
+
+// fault checks a fault against the instances and brokers that there will be.
+func (v *validator) fault(key string, f *FaultSpec) {
+	c := v.config
+	names := c.InstanceNames()
+	if err := f.check(); err != nil {
+		v.check(false, key, "%s", oneLine(err))
+		return
+	}
+	v.check(f.Instance == "" || slices.Contains(names, f.Instance), key, "there is no instance %q; valid: %s", f.Instance, describeNames(names))
+	v.check(f.Thread >= 0 && f.Thread <= c.Runtime.Threads, key, "there is no thread %d; valid: 1 to %d", f.Thread, c.Runtime.Threads)
+	if node, err := strconv.Atoi(f.values()["node"]); err == nil && len(c.Cluster.Brokers) == 0 {
+		v.check(node >= 0 && node < c.Cluster.Embedded.Nodes, key, "there is no node %d; valid: 0 to %d (cluster.embedded.nodes)", node, c.Cluster.Embedded.Nodes-1)
+	}
+	v.starts(key, f.Start)
 }
 
 // starts refuses what would never happen, for a run that then comes out clean would prove nothing.

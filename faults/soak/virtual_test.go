@@ -170,6 +170,26 @@ func checkSurvival(t *testing.T, cfg *Config, r *Report) {
 		t.Errorf("%d of %d threads alive, want %d", r.Threads.Alive, r.Threads.Total, want)
 	}
 	checkCuts(t, cfg, r)
+	checkFaults(t, cfg, r)
+}
+
+// checkFaults checks how soon everybody recovered from the faults that have done anything.
+func checkFaults(t *testing.T, cfg *Config, r *Report) {
+	t.Helper()
+	limit := (cfg.Runtime.SessionTimeout + 5*time.Second).Milliseconds()
+	for _, f := range r.Faults {
+		if f.EndedMS == nil || *f.EndedMS+limit > *r.DurationMS || f.Kind == FaultPanic {
+			continue
+		}
+		if f.RecoveredMS == nil {
+			t.Errorf("fault %s: not recovered", f.Spec)
+			continue
+		}
+		held := heldUp(r, ReportCut{StartMS: f.EndedMS, LengthMS: new(int64(0)), RecoveredMS: f.RecoveredMS})
+		if *f.RecoveredMS > held+limit {
+			t.Errorf("fault %s: recovered %d ms after its end, of which a later disturbance explains %d; want at most %d", f.Spec, *f.RecoveredMS, held, limit)
+		}
+	}
 }
 
 // checkCuts checks how soon instances recovered. A cut that another one of the same instance follows at once may not have
@@ -208,8 +228,8 @@ func heldUp(r *Report, c ReportCut) int64 {
 		}
 	}
 	for _, f := range r.Faults {
-		if f.LengthMS != nil && *f.StartMS <= recovered {
-			held = max(held, *f.StartMS+*f.LengthMS-healed)
+		if f.EndedMS != nil && *f.StartMS <= recovered {
+			held = max(held, *f.EndedMS-healed)
 		}
 	}
 	return held
@@ -337,6 +357,29 @@ func (g *stage) cutAt(instance string, d faults.Direction, key kmsg.Key, nth int
 	case <-time.After(time.Minute):
 		g.Errorf("less than %d requests %s came in a minute", nth, key.Name())
 		return false
+	}
+}
+
+// watchGenerations checks every commit of offsets that reaches the broker from now on.
+func (g *stage) watchGenerations() {
+	without := func(member string, generation int32) {
+		if generation < 0 || member == "" {
+			g.Errorf("offsets are committed as member %q of generation %d", member, generation)
+		}
+	}
+	for key, look := range map[kmsg.Key]func(kmsg.Request){
+		kmsg.TxnOffsetCommit: func(req kmsg.Request) {
+			r := req.(*kmsg.TxnOffsetCommitRequest)
+			without(r.MemberID, r.Generation)
+		},
+		kmsg.OffsetCommit: func(req kmsg.Request) {
+			r := req.(*kmsg.OffsetCommitRequest)
+			without(r.MemberID, r.Generation)
+		},
+	} {
+		if err := g.s.cluster.embedded.Observe(key.Int16(), look); err != nil {
+			g.Error(err)
+		}
 	}
 }
 
