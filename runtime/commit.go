@@ -23,6 +23,9 @@ func (t *StreamThread) commit(ctx context.Context) []*slotError {
 	for _, slot := range t.slots() {
 		if err := t.commitSlot(ctx, slot); err != nil {
 			failed = append(failed, &slotError{slot, err})
+			if t.instance.cfg.Policy.StopAtFence {
+				break
+			}
 		}
 	}
 	t.publish()
@@ -49,7 +52,7 @@ func (t *StreamThread) commitSlot(ctx context.Context, slot *producerSlot) error
 	if producer == nil || (len(tasks) == 0 && !producer.inTransactionNow()) {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, t.instance.cfg.TransactionTimeout)
+	ctx, cancel := context.WithTimeout(ctx, t.instance.cfg.Policy.patience(t.instance.cfg.TransactionTimeout))
 	defer cancel()
 	begin := time.Now()
 	slot.phase("COMMITTING")

@@ -20,6 +20,7 @@ type place uint8
 const (
 	onWire   place = iota // by package faults
 	onThread              // by the injector
+	onStore               // by storeFaults
 )
 
 // faultKind describes a kind of fault for the parser and for people.
@@ -40,6 +41,7 @@ func faultKinds() []faultKind {
 			Name: FaultStall, Needs: thread, Lasts: true, Does: "the thread stands still for LENGTH and then goes on as if nothing had been",
 			Example: "stall,instance=i1,thread=1@10s+25s",
 		}, onThread, false},
+		storeFaultKind(),
 	}
 	for _, k := range faults.FaultKinds() {
 		kinds = append(kinds, faultKind{FaultKind: k, place: onWire})
@@ -72,7 +74,9 @@ const (
 )
 
 // faultKeys are all keys, in the order in which they are written.
-func faultKeys() []faults.FaultKey { return faults.FaultKeys() }
+func faultKeys() []faults.FaultKey {
+	return append(faults.FaultKeys(), faults.FaultKey{Name: keyWiped, Value: "true|false", Says: "only the first opening after the task's folder was thrown away"})
+}
 
 // FaultHelp describes the kinds of faults and their keys, for `--fault help`.
 func FaultHelp() string {

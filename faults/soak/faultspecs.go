@@ -140,6 +140,10 @@ func (f *FaultSpec) check() error {
 		return err
 	}
 	var errs []error
+	if kind.place == onStore {
+		_, err := newStoreFault(*f, 0)
+		errs = append(errs, err)
+	}
 	keys := f.values()
 	for _, key := range slices.Sorted(maps.Keys(keys)) {
 		if !slices.Contains(kind.Needs, key) && !slices.Contains(kind.Takes, key) {
