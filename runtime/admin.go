@@ -225,6 +225,8 @@ func (a *admin) partitionCounts(ctx context.Context, topics ...string) (map[stri
 // initProducerID initialises a transactional id in somebody else's name: it fences the producer that used it and aborts
 // what that left open.
 func (a *admin) initProducerID(ctx context.Context, transactionalID string, transactionTimeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, a.timeout)
+	defer cancel()
 	for {
 		request := kmsg.NewPtrInitProducerIDRequest()
 		request.TransactionalID = &transactionalID
@@ -247,6 +249,30 @@ func (a *admin) initProducerID(ctx context.Context, transactionalID string, tran
 			return ctx.Err()
 		}
 	}
+}
+
+// notEnded returns those of the transactional ids that have a transaction open, or may have: brokers before 3.0 do not tell.
+func (a *admin) notEnded(ctx context.Context, ids []string) []string {
+	if len(ids) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, fencingLimit/2)
+	defer cancel()
+	described, err := a.adm.DescribeTransactions(ctx, ids...)
+	if err != nil && described == nil {
+		return ids
+	}
+	return slices.DeleteFunc(slices.Clone(ids), func(id string) bool {
+		d, ok := described[id]
+		switch {
+		case !ok:
+			return false
+		case d.Err != nil:
+			return errors.Is(d.Err, kerr.TransactionalIDNotFound)
+		default:
+			return slices.Contains([]string{"Empty", "CompleteCommit", "CompleteAbort", "Dead"}, d.State)
+		}
+	})
 }
 
 // removeMember takes a static member out of the group in its name.

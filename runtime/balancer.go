@@ -198,6 +198,7 @@ func (b *balance) shutdown() bool {
 	if asked < 0 {
 		return false
 	}
+	b.member.shutdown.Store(true) // should the answer not reach everybody, the next join says it again
 	b.member.thread.emit(journal.Event{
 		Kind: journal.KindGroup, Level: journal.Warn, To: "shutdown", Cause: "shutdown requested", Count: int64(len(b.members)),
 		Text: fmt.Sprintf("Shutdown of the application was requested by %s. All members are told", b.subscriptions[asked].Thread),

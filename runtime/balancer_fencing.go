@@ -13,10 +13,10 @@ import (
 // fencingLimit is how long the leader may take to abort what expelled members left open.
 const fencingLimit = 2 * time.Second
 
-// fence initialises the transactional ids that the previous assignment names and no present member uses: that aborts the
-// open transactions of expelled members, which takers would otherwise wait for until the coordinator's scan. It can only
-// abort, never commit. Failures are ignored: then the takers wait. It returns the ids of all members, and the fenced ids
-// whose members have not come back yet.
+// fence initialises the transactional ids that the previous assignment names and no present member uses, and that have a transaction
+// open: that aborts what expelled members left, which takers would otherwise wait for until the coordinator's scan. A member that
+// has left cleanly has nothing open, and comes back as if nothing had been. It can only abort, never commit. Failures are
+// ignored: then the takers wait. It returns the ids of all members, and the fenced ids whose members have not come back yet.
 func (b *balance) fence(ctx context.Context) (current, fenced []string) {
 	for i := range b.subscriptions {
 		current = append(current, b.subscriptions[i].ids()...)
@@ -37,6 +37,7 @@ func (b *balance) fence(ctx context.Context) (current, fenced []string) {
 	ctx, cancel := context.WithTimeout(ctx, fencingLimit)
 	defer cancel()
 	inst := b.member.thread.instance
+	gone = inst.admin.notEnded(ctx, gone)
 	var wg sync.WaitGroup
 	for _, id := range gone {
 		wg.Go(func() {

@@ -86,6 +86,9 @@ func (i *Instance) producerOptions(t *StreamThread, transactionalID string) []kg
 	if i.cfg.Policy.Patience > 0 {
 		opts = append(opts, kgo.RequestRetries(math.MaxInt32))
 	}
+	if i.cfg.Guarantee == ExactlyOnceV2 {
+		opts = append(opts, kgo.MinVersions(minVersions()))
+	}
 	return append(opts,
 		kgo.TransactionalID(transactionalID),
 		kgo.TransactionTimeout(i.cfg.TransactionTimeout),

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 )
 
@@ -16,23 +17,18 @@ type slotError struct {
 func (e *slotError) Error() string { return e.err.Error() }
 func (e *slotError) Unwrap() error { return e.err }
 
-// commit commits what each slot has to commit: under exactly_once_v2 and at_least_once all tasks of the thread together, under
-// exactly_once each task by itself. It returns the slots that could not.
-func (t *StreamThread) commit(ctx context.Context) []*slotError {
-	var failed []*slotError
-	for _, slot := range t.slots() {
-		if err := t.commitSlot(ctx, slot); err != nil {
-			failed = append(failed, &slotError{slot, err})
-			if t.instance.cfg.Policy.StopAtFence {
-				break
-			}
-		}
-	}
-	t.publish()
-	return failed
+// slotCommit is a commit of one slot on its way.
+type slotCommit struct {
+	slot     *producerSlot
+	tasks    []*streamTask
+	offsets  map[topicPartition]offsetAndMetadata
+	identity groupIdentity
+	begin    time.Time
+	err      error
 }
 
-// commitSlot is the commit protocol (KIP-98, KIP-129, KIP-447). All tasks of the slot commit in one transaction:
+// commit is the commit protocol (KIP-98, KIP-129, KIP-447). Under exactly_once_v2 and at_least_once all tasks of the thread commit
+// together, under exactly_once each by itself, in a transaction of its own:
 //
 //  1. flush the record caches, in the order of the stores in the topology: that may process and produce;
 //  2. flush the producer: every record of the transaction is acknowledged, or the commit has failed;
@@ -46,41 +42,84 @@ func (t *StreamThread) commit(ctx context.Context) []*slotError {
 //
 // Under at_least_once there is no transaction: step 4 commits the offsets as a member of the group, and what was sent
 // before a failed commit is sent again.
-func (t *StreamThread) commitSlot(ctx context.Context, slot *producerSlot) error {
-	tasks := t.tasksToCommit(slot)
-	producer := slot.producer
-	if producer == nil || (len(tasks) == 0 && !producer.inTransactionNow()) {
-		return nil
+//
+// Steps 2 to 4 of several slots go on at the same time: one that hangs must not let the transactions of the others grow too old, and
+// the thread must be back before the group misses it. It returns the slots that could not commit.
+func (t *StreamThread) commit(ctx context.Context) []*slotError {
+	if t.instance.cfg.Policy.StopAtFence {
+		return t.commitInTurn(ctx)
 	}
 	ctx, cancel := context.WithTimeout(ctx, t.instance.cfg.Policy.patience(t.instance.cfg.TransactionTimeout))
 	defer cancel()
-	begin := time.Now()
-	slot.phase("COMMITTING")
-	t.publish() // so that a commit that hangs can be seen to hang
-
-	for _, task := range tasks {
-		if err := task.flushCaches(); err != nil {
-			return err
+	var commits []*slotCommit
+	for _, slot := range t.slots() {
+		if c := t.beginCommit(slot); c != nil {
+			commits = append(commits, c)
 		}
 	}
-	if err := producer.begin(); err != nil {
-		return err
+	t.publish() // so that a commit that hangs can be seen to hang
+	var wg sync.WaitGroup
+	for _, c := range commits {
+		if c.err == nil {
+			wg.Go(func() { c.err = t.guard(func() error { return t.send(ctx, c) }) })
+		}
 	}
+	wg.Wait()
+	var failed []*slotError
+	for _, c := range commits {
+		if c.err == nil {
+			c.err = t.endCommit(c)
+		}
+		if c.err != nil {
+			failed = append(failed, &slotError{c.slot, c.err})
+		}
+	}
+	t.publish()
+	return failed
+}
+
+// beginCommit is step 1. It returns nil where there is nothing to commit.
+func (t *StreamThread) beginCommit(slot *producerSlot) *slotCommit {
+	c := &slotCommit{slot: slot, tasks: t.tasksToCommit(slot), identity: t.identity, begin: time.Now()}
+	if slot.producer == nil || (len(c.tasks) == 0 && !slot.producer.inTransactionNow()) {
+		return nil
+	}
+	slot.phase("COMMITTING")
+	for _, task := range c.tasks {
+		if c.err = task.flushCaches(); c.err != nil {
+			return c
+		}
+	}
+	c.offsets = map[topicPartition]offsetAndMetadata{}
+	for _, task := range c.tasks {
+		task.offsets(c.offsets)
+	}
+	c.err = slot.producer.begin()
+	return c
+}
+
+// send is steps 2 to 4, in a goroutine of its own while the thread waits.
+func (t *StreamThread) send(ctx context.Context, c *slotCommit) error {
+	producer := c.slot.producer
 	if err := producer.flush(ctx); err != nil {
 		return err
 	}
-	offsets := map[topicPartition]offsetAndMetadata{}
-	for _, task := range tasks {
-		task.offsets(offsets)
+	if producer.guarantee.Transactional() {
+		return producer.commit(ctx, c.identity, c.offsets)
 	}
-	if err := t.commitOffsets(ctx, producer, offsets); err != nil {
-		return err
+	if err := t.member.commitOffsets(ctx, c.identity, c.offsets); err != nil {
+		return at(PlaceCommit, &transactionError{"commit offsets", err})
 	}
+	producer.endTransaction()
+	return nil
+}
 
+// endCommit is step 5.
+func (t *StreamThread) endCommit(c *slotCommit) error {
 	now := time.Now()
-	t.metrics.Committed(now.Sub(begin))
-	t.noteCommit(now, slot, tasks)
-	for _, task := range t.slotTasks(slot) {
+	t.metrics.Committed(now.Sub(c.begin))
+	t.noteCommit(now, c.slot, c.tasks)
+	for _, task := range t.slotTasks(c.slot) {
 		if !task.is(TaskRunning) {
 			continue
 		}
@@ -88,18 +127,6 @@ func (t *StreamThread) commitSlot(ctx context.Context, slot *producerSlot) error
 			return fmt.Errorf("apply committed state: %w", err)
 		}
 	}
-	return nil
-}
-
-// commitOffsets ends the transaction with the offsets in it, or commits them for the group where there are no transactions.
-func (t *StreamThread) commitOffsets(ctx context.Context, producer *streamsProducer, offsets map[topicPartition]offsetAndMetadata) error {
-	if producer.guarantee.Transactional() {
-		return producer.commit(ctx, t.identity, offsets)
-	}
-	if err := t.member.commitOffsets(ctx, t.identity, offsets); err != nil {
-		return at(PlaceCommit, &transactionError{"commit offsets", err})
-	}
-	producer.endTransaction()
 	return nil
 }
 

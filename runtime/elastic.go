@@ -25,8 +25,8 @@ func (i *Instance) AddThread() (string, error) {
 	i.threads = append(i.threads, t)
 	slices.SortFunc(i.threads, func(a, b *StreamThread) int { return cmp.Compare(a.index, b.index) })
 	i.shareCache()
+	i.launch(t, 0) // under the lock, too: Close waits for the threads that it finds
 	i.mu.Unlock()
-	i.launch(t, 0)
 	return t.name, nil
 }
 

@@ -133,6 +133,7 @@ var causes = []cause{
 	{kerr.MessageTooLarge, Fatal, "record too large"},
 	{kerr.RecordListTooLarge, Fatal, "record too large"},
 	{kerr.InvalidTopicException, Fatal, "invalid topic"},
+	{errBrokerTooOld, Fatal, "broker too old"},
 	{kgo.ErrRecordTimeout, Corrupted, "send timed out"},
 	{kgo.ErrRecordRetries, Corrupted, "send timed out"},
 	{kgo.ErrClientClosed, Migrated, "client closed"},
@@ -161,22 +162,54 @@ func expectedCauses() metrics.Causes {
 	return all
 }
 
-// Classify decides what an error means by its root cause. It is the only place that does so (design: one classifier).
+// Classify decides what an error means by its root cause. It is the only place that does so (design: one classifier). Where several
+// errors were joined the gravest decides; one that nobody has thought of counts only if there is no other, for it is most often what
+// came up on the way down.
 func Classify(err error) (ErrorClass, string) {
-	if err == nil {
-		return Retriable, ""
+	v := classify(err)
+	return v.class, v.name
+}
+
+// verdict is what an error means.
+type verdict struct {
+	class   ErrorClass
+	name    string
+	known   bool // the root cause is one that somebody has thought of
+	certain bool // it is, or what wraps it decides whatever it is
+}
+
+func (v verdict) graver(other verdict) bool {
+	if v.certain != other.certain {
+		return v.certain
 	}
+	return v.class > other.class
+}
+
+func classify(err error) (gravest verdict) {
+	if err == nil {
+		return verdict{class: Retriable}
+	}
+	for i, path := range pathsOf(err) {
+		if v := classifyPath(path); i == 0 || v.graver(gravest) {
+			gravest = v
+		}
+	}
+	return gravest
+}
+
+// classifyPath classifies an error that has one root cause.
+func classifyPath(err error) verdict {
 	class, name, known := classifyCause(err)
 	var transaction *transactionError
 	if errors.As(err, &transaction) && (class == Retriable || !known) {
 		// A transaction in which anything failed is given up; nothing in it is tried again.
-		return Corrupted, name
+		return verdict{Corrupted, name, known, true}
 	}
 	var again *retryError
 	if errors.As(err, &again) && (class != Fatal || !known) {
-		return Retriable, name
+		return verdict{Retriable, name, known, true}
 	}
-	return class, name
+	return verdict{class, name, known, known}
 }
 
 // classifyCause looks the root cause up; known is false for errors that nobody has thought of.

@@ -62,8 +62,13 @@ const (
 // UncaughtHandler is called in the dying thread's goroutine with the error it dies of.
 type UncaughtHandler func(thread string, err error) UncaughtResponse
 
-// DefaultUncaughtHandler replaces the thread.
-func DefaultUncaughtHandler(string, error) UncaughtResponse { return ReplaceThread }
+// DefaultUncaughtHandler replaces the thread. A broker that is too old would only kill its successor, too: then the client ends.
+func DefaultUncaughtHandler(_ string, err error) UncaughtResponse {
+	if errors.Is(err, errBrokerTooOld) {
+		return ShutdownClient
+	}
+	return ReplaceThread
+}
 
 // recordFailure is a send error that a single record is to blame for: those are the handler's business.
 func recordFailure(err error) bool {

@@ -30,6 +30,7 @@ type Instance struct {
 	cache     *state.Cache
 	ownCache  bool
 	admin     *admin
+	brokers   brokerCheck
 	metrics   *metrics.Client
 	offsets   offsetBook
 	state     *stateMachine[InstanceState]
@@ -45,7 +46,7 @@ type Instance struct {
 	shutdown atomic.Bool    // the whole application is to end, and the group is to be told
 	paused   atomic.Bool    // tasks stay, but nothing is processed or restored (KIP-834)
 
-	mu       sync.Mutex // guards threads and dead; never held while waiting
+	mu       sync.Mutex // guards what follows, the start of threads, and what Start sets; never held while waiting
 	threads  []*StreamThread
 	dead     []ThreadDeath
 	replaced int
@@ -109,11 +110,19 @@ const defaultCacheBytes = 64 << 20
 
 // Start starts the threads. It does not wait for them; watch Status.
 func (i *Instance) Start(ctx context.Context) error {
-	if current, _ := i.state.get(); current != InstanceCreated {
-		return &IllegalTransitionError{Who: "Stream-client " + i.cfg.ClientID, From: string(current), To: string(InstanceRebalancing)}
+	// Under the lock, so that Close finds either nothing or everything. Nothing here waits.
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	current, _ := i.state.get()
+	started := false
+	if current == InstanceCreated {
+		var err error
+		if started, err = i.state.to(InstanceRebalancing); err != nil {
+			return err
+		}
 	}
-	if _, err := i.state.to(InstanceRebalancing); err != nil {
-		return err
+	if !started {
+		return &IllegalTransitionError{Who: "Stream-client " + i.cfg.ClientID, From: string(current), To: string(InstanceRebalancing)}
 	}
 	i.ctx, i.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	client, err := kgo.NewClient(i.baseOptions(i.cfg.ClientID+"-admin", nil)...)
@@ -121,13 +130,10 @@ func (i *Instance) Start(ctx context.Context) error {
 		return fmt.Errorf("admin client: %w", err)
 	}
 	i.admin = &admin{client: client, adm: kadm.NewClient(client), group: i.cfg.ApplicationID, timeout: i.cfg.RequestTimeout}
-	i.mu.Lock()
 	for n := range i.cfg.StreamThreads {
 		i.threads = append(i.threads, newThread(i.ctx, i, n+1))
 	}
-	threads := slices.Clone(i.threads)
-	i.mu.Unlock()
-	for _, t := range threads {
+	for _, t := range i.threads {
 		i.launch(t, 0)
 	}
 	if i.cfg.StateCleanupDelay > 0 {
@@ -247,7 +253,7 @@ func (i *Instance) CloseWithoutLeaving(ctx context.Context) error {
 // end stops every thread and releases what they used.
 func (i *Instance) end(ctx context.Context) error {
 	i.once.Do(func() { close(i.closed) })
-	for _, t := range i.list() {
+	for _, t := range i.list() { // whoever adds one from now on sees the state, and does not
 		t.stop.Store(true)
 		t.interrupt()
 	}

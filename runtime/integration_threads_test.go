@@ -3,6 +3,7 @@ package runtime_test
 import (
 	"context"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -117,6 +118,36 @@ func TestShouldNotAddThreadInAWrongState(t *testing.T) {
 			c.Errorf("removed %s from a closed instance", name)
 		}
 	})
+}
+
+// TestAddThreadWhileClosing: a thread is either not added, or ends with the instance.
+func TestAddThreadWhileClosing(t *testing.T) {
+	t.Parallel()
+	for range 20 {
+		inBubble(t, mode{runtime.ExactlyOnceV2, "3.7"}, func(c *cluster) {
+			c.create(1, "in", "out")
+			i := c.start("i1", copyProgram(t, "in", "out"), nil)
+			c.awaitRunning(soon, 1, i)
+			var wg sync.WaitGroup
+			for range 4 {
+				wg.Go(func() {
+					for {
+						if _, err := i.AddThread(); err != nil {
+							return
+						}
+					}
+				})
+			}
+			i.close()
+			wg.Wait()
+			for _, th := range i.Status().Threads {
+				if th.State != string(runtime.ThreadDead) {
+					c.Errorf("%s is %s", th.Name, th.State)
+				}
+			}
+			i.wantDeaths(0, 0)
+		})
+	}
 }
 
 // TestShouldRemoveStreamThreadWithStaticMembership: a static member that goes for good must not keep its tasks until the session

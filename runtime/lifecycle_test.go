@@ -73,7 +73,7 @@ func TestFailedRestartOfRestoreStartsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	u := thread.updater
-	u.addActive(task)
+	u.addActive(task, false)
 	u.do(func() {
 		s, unit := task.manager.stores[0], u.tasks[task.id]
 		r := &restoration{started: time.Now(), index: map[string]int{}}
@@ -93,6 +93,24 @@ func TestFailedRestartOfRestoreStartsNothing(t *testing.T) {
 		}
 	}
 	u.remove(task.id)
+}
+
+// TestCrashOfTheStateUpdater: what ends its goroutine is the error of all its tasks, and deadly for the thread (the row "state updater
+// thread itself crashes").
+func TestCrashOfTheStateUpdater(t *testing.T) {
+	thread := newTestThread(t, twoStepTopology(t, 0, nil), nil)
+	task := newTestTask(t, thread)
+	if err := task.to(TaskRestoring); err != nil {
+		t.Fatal(err)
+	}
+	thread.updater.addActive(task, false)
+	thread.updater.do(func() { panic("boom") })
+	<-thread.updater.done
+	err := thread.takeRestored()
+	if class, cause := Classify(err); class != Fatal || cause != "panic" {
+		t.Errorf("%v: got %v %q, want it to be fatal and to name the panic", err, class, cause)
+	}
+	thread.updater.remove(task.id) // nobody is there to answer, and nobody waits
 }
 
 // TestInUseStoreBlocksItsTaskOnly: another thread of the process may still hold a store, for long if it is stalled. The other

@@ -229,16 +229,14 @@ func (m *membership) requestShutdown() {
 	m.rejoin()
 }
 
-// leave closes the client and, unless it is to stay, leaves the group. The deadline matters: without it a member that is cut
+// leave closes the client and, unless it is to stay, leaves the group. The deadline of ctx matters: without it a member that is cut
 // off would wait for the heal. A static member stays anyway. Whoever stays keeps its tasks until the session time-out.
-func (m *membership) leave(timeout time.Duration, stay bool) {
+func (m *membership) leave(ctx context.Context, stay bool) {
 	close(m.leaving)
 	defer m.drop()
 	if stay {
 		m.drop()
 	} else {
-		ctx, cancel := context.WithTimeout(context.Background(), timeout)
-		defer cancel()
 		if err := m.client.LeaveGroupContext(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 			m.thread.log().Debug("leave group", "error", err)
 		}

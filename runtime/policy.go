@@ -62,6 +62,9 @@ type Policy struct {
 	CommitAfterFailedSend bool
 	// ForgetGeneration commits offsets without member id and generation.
 	ForgetGeneration bool
+	// GroupIDOnly commits the offsets of exactly_once under the group's name alone, as Kafka Streams does: only the transactional
+	// id fences.
+	GroupIDOnly bool
 }
 
 // DeadlyError ends a thread that meets one of the errors at one of the places.
@@ -150,10 +153,7 @@ func Kafka24RC() Policy {
 // Kafka23 is the policy of Kafka Streams 2.3.
 func Kafka23() Policy {
 	return Policy{
-		KeepDead:    true,
-		Patience:    10 * time.Minute,
-		StopAtFence: true,
-		FlushTakes:  5 * time.Millisecond,
+		KeepDead: true, GroupIDOnly: true, Patience: 10 * time.Minute, StopAtFence: true, FlushTakes: 5 * time.Millisecond,
 		Deadly: []DeadlyError{
 			{At: []Place{PlaceStoreFlush}},
 			{At: []Place{PlaceSend, PlaceFlush}, Errors: []error{kerr.UnknownProducerID, kerr.OutOfOrderSequenceNumber, kerr.InvalidProducerIDMapping, kerr.TransactionAbortable}},

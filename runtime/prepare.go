@@ -30,7 +30,7 @@ func (t *StreamThread) prepare(ctx context.Context) error {
 	if err := t.openProducers(ctx); err != nil {
 		return err
 	}
-	if err := t.startRestore(ctx); err != nil {
+	if err := t.startRestore(); err != nil {
 		return err
 	}
 	if inUse != nil {
@@ -93,10 +93,7 @@ func (t *StreamThread) openProducers(ctx context.Context) error {
 		return nil
 	}
 	for _, slot := range t.slots() {
-		if slot.producer != nil {
-			continue
-		}
-		if err := slot.open(ctx); err != nil {
+		if _, err := slot.open(ctx); err != nil {
 			return err
 		}
 	}
@@ -107,8 +104,9 @@ func (t *StreamThread) openProducers(ctx context.Context) error {
 // open is decided before the ends of the changelogs are taken, and before the committed offsets are read.
 //
 // While members with a producer for each task are in the group, or were until now, the task's own transactional id is
-// initialised, too: their commits are not fenced by member and generation (upgrade from exactly_once to exactly_once_v2).
-func (t *StreamThread) startRestore(ctx context.Context) error {
+// initialised, too, before its restore begins: what such a member has left open would hold it up (upgrade from exactly_once to
+// exactly_once_v2).
+func (t *StreamThread) startRestore() error {
 	var created []*streamTask
 	for _, task := range t.tasks {
 		if task.is(TaskCreated) && task.slot.producer != nil {
@@ -117,16 +115,10 @@ func (t *StreamThread) startRestore(ctx context.Context) error {
 	}
 	slices.SortFunc(created, func(a, b *streamTask) int { return compareTaskIDs(a.id, b.id) })
 	for _, task := range created {
-		if t.perTask && t.instance.cfg.Guarantee != ExactlyOnce && !task.fenced {
-			if err := t.instance.admin.initProducerID(ctx, taskTransactionalID(t.instance.cfg.ApplicationID, task.id), t.instance.cfg.TransactionTimeout); err != nil {
-				return at(PlaceInit, &retryError{"fence the former owner of task " + task.id.String(), err})
-			}
-			task.fenced = true
-		}
 		if err := task.to(TaskRestoring); err != nil {
 			return err
 		}
-		t.updater.addActive(task)
+		t.updater.addActive(task, t.perTask && t.instance.cfg.Guarantee != ExactlyOnce)
 	}
 	return nil
 }

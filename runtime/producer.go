@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync/atomic"
 	"time"
 
@@ -56,6 +57,8 @@ type streamsProducer struct {
 	alive context.Context // ends when the producer is closed
 	end   context.CancelFunc
 
+	aborting atomic.Bool // an abort has been sent, and no answer come that it has succeeded; see endingLog
+
 	judge     func(*kgo.Record, error) error // asks the production handler; nil when the record is to be dropped
 	sendError atomic.Pointer[error]          // first failed send since the transaction began
 }
@@ -63,8 +66,11 @@ type streamsProducer struct {
 // openProducer creates the client and initialises its producer id, which fences every older producer of the same
 // transactional id. The client names the group but never joins it: that way it sends offsets within its transactions,
 // under the member id and generation that commit is given. Under at_least_once there is nothing to initialise.
-func openProducer(ctx context.Context, cfg *Config, opts ...kgo.Opt) (*streamsProducer, error) {
+func openProducer(ctx context.Context, cfg *Config, log *slog.Logger, opts ...kgo.Opt) (*streamsProducer, error) {
 	p := &streamsProducer{guarantee: cfg.Guarantee, policy: &cfg.Policy, timeout: cfg.Policy.patience(cfg.TransactionTimeout)}
+	if log != nil {
+		opts = append(opts, kgo.WithLogger(endingLog{clientLog{log}, &p.aborting}))
+	}
 	var err error
 	if p.guarantee.Transactional() {
 		if p.session, err = kgo.NewGroupTransactSession(opts...); err == nil {
@@ -184,19 +190,23 @@ func (p *streamsProducer) flush(ctx context.Context) error {
 	return p.failed()
 }
 
-// commit sends the offsets and ends the transaction. Under exactly_once_v2 they are sent under the given identity; under
-// exactly_once the transactional id alone fences, so they name the group only. After an error the producer must be closed;
+// commit sends the offsets and ends the transaction. They are sent under the given identity. Under exactly_once_v2 that is what
+// fences a member that was expelled; under exactly_once the transactional id does, but only if the task's next owner uses that
+// too: one of exactly_once_v2 in the same group does not (brokers before 2.5 do not take the identity; Kafka Streams never sent it
+// there). After an error the producer must be closed;
 // if the error wraps ErrUnknownOutcome the transaction may have been committed nevertheless.
 func (p *streamsProducer) commit(ctx context.Context, who groupIdentity, offsets map[topicPartition]offsetAndMetadata) error {
-	byGroup := p.guarantee == ExactlyOnceV2 && !p.policy.ForgetGeneration
+	v2 := p.guarantee == ExactlyOnceV2
+	byGroup := !p.policy.ForgetGeneration && (v2 || (who.valid() && !p.policy.GroupIDOnly))
 	if byGroup && !who.valid() {
 		return at(PlaceCommit, &transactionError{"commit transaction", errNoGeneration})
 	}
-	if byGroup && len(offsets) == 0 {
+	if byGroup && v2 && len(offsets) == 0 {
 		// Without offsets no member id and generation would be sent, and nothing would fence a member that was expelled.
 		return at(PlaceCommit, &transactionError{"commit transaction", errNoOffsets})
 	}
 	prepared := false
+	p.aborting.Store(false)
 	ctx = kgo.PreTxnCommitFnContext(ctx, func(req *kmsg.TxnOffsetCommitRequest) error {
 		req.MemberID, req.Generation, req.InstanceID = "", -1, nil
 		if byGroup {
@@ -211,6 +221,11 @@ func (p *streamsProducer) commit(ctx context.Context, who groupIdentity, offsets
 		// A definite answer of the broker is one of its own error codes; everything else leaves the outcome open.
 		var answer *kerr.Error
 		if errors.As(err, &answer) && !answer.Retriable && !errors.Is(err, kerr.UnknownServerError) {
+			if p.aborting.Load() && !isFence(err) {
+				// The offsets were refused, and then the abort was. That is a clean-up path, whose error must not decide: the producer
+				// is given up in any case. Only that it was fenced is worth to be known.
+				err = fmt.Errorf("%w; the abort was refused: %v", ErrOffsetsRefused, err) //nolint:errorlint // see above
+			}
 			return at(PlaceCommit, &transactionError{"commit transaction", err})
 		}
 		return at(PlaceCommit, &transactionError{"commit transaction", fmt.Errorf("%w: %w", ErrUnknownOutcome, err)})

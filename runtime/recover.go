@@ -3,6 +3,7 @@ package runtime
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"eostop/runtime/journal"
@@ -44,10 +45,7 @@ func (t *StreamThread) abandon(err error, class ErrorClass, cause string) error 
 	if fatal != nil {
 		return fatal
 	}
-	slots := t.slots()
-	if failed, ok := errors.AsType[*slotError](err); ok {
-		slots = []*producerSlot{failed.slot}
-	}
+	slots := slices.DeleteFunc(t.failedSlots(err), func(s *producerSlot) bool { return s.task != nil && t.tasks[s.task.id] != s.task })
 	kind := journal.KindMigrated
 	if class == Corrupted {
 		kind = journal.KindCorrupted
@@ -76,6 +74,21 @@ func (t *StreamThread) abandon(err error, class ErrorClass, cause string) error 
 	}
 	t.publish()
 	return nil
+}
+
+// failedSlots returns the slots that an error names. Where one of several joined errors names none, it concerns all.
+func (t *StreamThread) failedSlots(err error) []*producerSlot {
+	var slots []*producerSlot
+	for _, path := range pathsOf(err) {
+		failed, ok := errors.AsType[*slotError](path)
+		if !ok {
+			return t.slots()
+		}
+		if !slices.Contains(slots, failed.slot) {
+			slots = append(slots, failed.slot)
+		}
+	}
+	return slots
 }
 
 // countMigration ends a thread that does nothing but start over: endless migrations would hide a mistake of ours. Tasks with

@@ -3,6 +3,7 @@ package runtime
 import (
 	"context"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -37,10 +38,13 @@ func (u *stateUpdater) begin(ctx context.Context) {
 	for _, task := range u.tasks {
 		if !task.begun && !task.wait.waiting(now) {
 			tasks = append(tasks, task)
-			changelogs = append(changelogs, task.manager.changelogs()...)
 		}
 	}
-	if len(tasks) == 0 {
+	tasks = u.fence(ctx, tasks)
+	for _, task := range tasks {
+		changelogs = append(changelogs, task.manager.changelogs()...)
+	}
+	if len(tasks) == 0 || ctx.Err() != nil {
 		return
 	}
 	bounds, err := t.instance.admin.logBounds(ctx, changelogs)
@@ -65,6 +69,32 @@ func (u *stateUpdater) begin(ctx context.Context) {
 	if len(add) > 0 {
 		u.client.AddConsumePartitions(add)
 	}
+}
+
+// fence initialises the transactional ids of the tasks whose former owner is to be fenced, and returns the tasks that nothing holds up.
+func (u *stateUpdater) fence(ctx context.Context, tasks []*updating) []*updating {
+	inst := u.thread.instance
+	errs := make([]error, len(tasks))
+	var wg sync.WaitGroup
+	for i, task := range tasks {
+		if task.fence {
+			id := taskTransactionalID(inst.cfg.ApplicationID, task.manager.id)
+			wg.Go(func() { errs[i] = inst.admin.initProducerID(ctx, id, inst.cfg.TransactionTimeout) })
+		}
+	}
+	wg.Wait()
+	var free []*updating
+	for i, task := range tasks {
+		switch {
+		case errs[i] == nil:
+			task.manager.fenced = task.manager.fenced || task.fence
+			task.fence = false
+			free = append(free, task)
+		case ctx.Err() == nil: // else a command has come first
+			u.failed(task, at(PlaceInit, &retryError{"fence the former owner of task " + task.manager.id.String(), errs[i]}))
+		}
+	}
+	return free
 }
 
 func (u *stateUpdater) beginTask(task *updating, bounds map[topicPartition]logBounds, add map[string]map[int32]kgo.Offset) error {

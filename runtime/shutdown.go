@@ -30,8 +30,11 @@ func (t *StreamThread) shutdown(cause error) {
 		t.wanted, t.wantedStandbys = nil, nil
 		t.updater.close()
 	}
+	deadline, cancel := context.WithTimeout(context.Background(), leaveTimeout)
+	defer cancel()
+	t.endLeftOpen(deadline)
 	if t.member != nil {
-		t.member.leave(leaveTimeout, cause == nil && t.instance.stay.Load())
+		t.member.leave(deadline, t.stays(cause))
 	}
 	if t.consumer != nil {
 		t.consumer.Close()
@@ -45,7 +48,28 @@ func (t *StreamThread) shutdown(cause error) {
 	t.log().Info("Shutdown complete")
 }
 
-// leaveTimeout bounds the wish to leave the group: a member that is cut off cannot.
+// stays reports whether the member stays in the group until its session times out. One that ends because the application is to end
+// does: if it left, the group would rebalance before the others have heard of it.
+func (t *StreamThread) stays(cause error) bool {
+	_, requested := errors.AsType[*shutdownRequestedError](cause)
+	return requested || (cause == nil && t.instance.stay.Load())
+}
+
+// endLeftOpen aborts what the thread's producer has left open, so that nobody has to wait for the transaction's time-out. A task's
+// own producer (exactly_once) is left alone: its id may be the next owner's by now, who ends what is open anyway.
+func (t *StreamThread) endLeftOpen(ctx context.Context) {
+	cfg := &t.instance.cfg
+	if t.slot == nil || !t.slot.leftOpen || t.ctx.Err() != nil || cfg.Policy.NoReinit || cfg.Policy.SharedTransactionalID {
+		return
+	}
+	if err := t.instance.admin.initProducerID(ctx, t.slot.status.TransactionalID, cfg.TransactionTimeout); err != nil {
+		t.log().Debug("abort what was left open", "error", err)
+		return
+	}
+	t.slot.leftOpen = false
+}
+
+// leaveTimeout bounds what a thread wants from the brokers before it is gone: one that is cut off gets no answer.
 const leaveTimeout = 2 * time.Second
 
 // finalCommit commits before a clean shutdown. While a rebalance is going on the generation may be stale; then the commit

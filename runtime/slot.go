@@ -18,6 +18,8 @@ type producerSlot struct {
 	thread   *StreamThread
 	task     *streamTask      // whose slot it is; nil for the thread's
 	producer *streamsProducer // nil: to be opened before anything can be written
+	opening  *opening         // of the next producer; nil while there is none on its way
+	retry    backoff          // of the opening
 	leftOpen bool             // a discarded producer may have left a transaction open
 	status   ProducerStatus
 	cause    string // why the next incarnation will be needed
@@ -61,23 +63,87 @@ func (t *StreamThread) slotTasks(slot *producerSlot) []*streamTask {
 	return tasks
 }
 
-// open initialises the slot's producer. Whatever an older one left open is aborted or completed by it; so it comes before
-// restoring and before the committed offsets are read.
-func (s *producerSlot) open(ctx context.Context) error {
+// opening is a producer that is being initialised, in a goroutine of its own: a coordinator that does not answer holds up the tasks
+// of this slot, and nothing else.
+type opening struct {
+	cancel   context.CancelFunc
+	done     chan struct{} // closed when what follows is set
+	producer *streamsProducer
+	err      error
+}
+
+// open initialises the slot's producer and reports whether it is there; that takes several calls. Whatever an older one left open
+// is aborted or completed by it; so it comes before restoring and before the committed offsets are read.
+func (s *producerSlot) open(ctx context.Context) (bool, error) {
 	t := s.thread
-	s.phase("INITIALIZING")
-	t.publish()
-	cfg := &t.instance.cfg
-	ctx, cancel := context.WithTimeout(ctx, cfg.RequestTimeout)
-	defer cancel()
-	producer, err := openProducer(ctx, cfg, t.instance.producerOptions(t, s.status.TransactionalID)...)
-	if err != nil {
-		return at(PlaceInit, &retryError{"open producer", err})
+	switch {
+	case s.producer != nil:
+		return true, nil
+	case s.opening == nil && s.retry.waiting(time.Now()):
+		return false, nil
+	case s.opening == nil:
+		s.phase("INITIALIZING")
+		t.publish()
+		s.begin(ctx)
 	}
-	producer.judge = t.judgeSend
-	s.producer, s.leftOpen = producer, false
+	select {
+	case <-s.opening.done:
+	default:
+		return false, nil
+	}
+	o := s.opening
+	s.opening = nil
+	if o.err != nil {
+		err := at(PlaceInit, &retryError{"open producer", o.err})
+		class, cause := Classify(err)
+		if class == Fatal || t.instance.cfg.Policy.deadly(err) {
+			return false, err
+		}
+		t.log().Warn("retrying", "cause", cause, "error", err)
+		t.lastCause, t.lastError = cause, err.Error()
+		return false, t.tryAgain(&s.retry, err)
+	}
+	s.retry.reset()
+	s.producer, s.leftOpen = o.producer, false
 	s.opened()
-	return nil
+	return true, nil
+}
+
+// begin starts the initialisation. The thread is woken when it is over.
+func (s *producerSlot) begin(ctx context.Context) {
+	t := s.thread
+	ctx, cancel := context.WithTimeout(ctx, t.instance.cfg.RequestTimeout)
+	o := &opening{cancel: cancel, done: make(chan struct{})}
+	s.opening = o
+	options := t.instance.producerOptions(t, s.status.TransactionalID)
+	log := t.log().With("client", t.name+"-"+producerClient)
+	go func() {
+		defer t.interrupt()
+		defer close(o.done)
+		defer cancel()
+		o.err = t.guard(func() (err error) {
+			if err = t.instance.brokers.ok(ctx, t.instance.admin, t.instance.cfg.Guarantee); err == nil {
+				o.producer, err = openProducer(ctx, &t.instance.cfg, log, options...)
+			}
+			return err
+		})
+		if o.producer != nil {
+			o.producer.judge = t.judgeSend
+		}
+	}()
+}
+
+// abandonOpening gives an initialisation up that is on its way.
+func (s *producerSlot) abandonOpening() {
+	if s.opening == nil {
+		return
+	}
+	s.opening.cancel()
+	<-s.opening.done
+	if s.opening.producer != nil {
+		s.opening.producer.close()
+	}
+	s.opening = nil
 }
 
 func (s *producerSlot) phase(name string) {
@@ -142,6 +208,7 @@ func (s *producerSlot) discard(err error, cause string) {
 
 // close closes the producer; nothing is open in it.
 func (s *producerSlot) close() {
+	s.abandonOpening()
 	if s.producer != nil {
 		s.producer.close()
 		s.producer = nil

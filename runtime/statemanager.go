@@ -17,6 +17,7 @@ type stateManager struct {
 	id     TaskID
 	stores []*taskStore // in topological order, which is the order caches are flushed in
 	active atomic.Bool  // they are those of an active task that runs
+	fenced bool         // a former owner with a producer for this task alone cannot commit any more
 
 	checkpointed int64 // sum of the positions in the last checkpoint (state mode wipe, at_least_once)
 }
@@ -252,6 +253,7 @@ func (m *stateManager) closeStores(clean bool) {
 
 // attach makes the stores those of an active task, or of none.
 func (m *stateManager) attach(task *streamTask) {
+	m.fenced = m.fenced && task != nil
 	for _, s := range m.stores {
 		s.task, s.acks, s.rewrite = task, nil, rewritePass{}
 	}

@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -46,6 +47,35 @@ func (t *StreamThread) suspendClean(class ErrorClass) (bool, error) {
 		}
 	}
 	return changed, nil
+}
+
+// commitInTurn commits one slot after the other, and stops at the first that cannot.
+func (t *StreamThread) commitInTurn(ctx context.Context) []*slotError {
+	for _, slot := range t.slots() {
+		if err := t.commitSlot(ctx, slot); err != nil {
+			return []*slotError{{slot, err}}
+		}
+	}
+	t.publish()
+	return nil
+}
+
+// commitSlot commits what is written through one slot.
+func (t *StreamThread) commitSlot(ctx context.Context, slot *producerSlot) error {
+	ctx, cancel := context.WithTimeout(ctx, t.instance.cfg.Policy.patience(t.instance.cfg.TransactionTimeout))
+	defer cancel()
+	c := t.beginCommit(slot)
+	if c == nil {
+		return nil
+	}
+	t.publish() // so that a commit that hangs can be seen to hang
+	if c.err == nil {
+		c.err = t.send(ctx, c)
+	}
+	if c.err == nil {
+		c.err = t.endCommit(c)
+	}
+	return c.err
 }
 
 // sortedTasks returns the tasks in the order of their ids.

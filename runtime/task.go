@@ -85,7 +85,6 @@ type streamTask struct {
 	uncommittedIn   int64  // records of external topics processed in the open transaction
 	firstCommit     time.Time
 	lastCommit      time.Time
-	fenced          bool      // a former owner with a producer for this task alone cannot commit any more
 	idleSince       time.Time // since when the task waits for an input although another one has records; zero = it does not
 }
 

@@ -18,10 +18,9 @@ const errorCloseTimeout = 20 * time.Second
 
 // onThreadDeath asks the uncaught-exception handler what to do about a thread that has died (KIP-671).
 func (i *Instance) onThreadDeath(t *StreamThread, err error) {
-	class, cause := Classify(err)
-	death := ThreadDeath{Thread: t.name, At: time.Now(), Cause: cause, Error: err.Error(), Class: class}
-	_, _, known := classifyCause(err)
-	death.Unexpected = !known
+	v := classify(err)
+	cause := v.name
+	death := ThreadDeath{Thread: t.name, At: time.Now(), Cause: cause, Error: err.Error(), Class: v.class, Unexpected: !v.known}
 
 	if i.env.Journal != nil {
 		death.Log = lastWords(i.env.Journal.Tail(lastEvents), t.name)

@@ -37,6 +37,7 @@ type updating struct {
 	manager *stateManager
 	inputs  []topicPartition // of an active task: whose committed offsets it needs; nil for a standby
 	active  bool
+	fence   bool // the former owner is to be fenced before anything is read
 	begun   bool // the changelogs are being read
 	wait    backoff
 	blocked time.Time // since when an undecided transaction holds the committed offsets back
@@ -77,13 +78,16 @@ func (u *stateUpdater) do(command func()) {
 	}
 }
 
-// addActive hands an active task over to be restored.
-func (u *stateUpdater) addActive(task *streamTask) {
+// addActive hands an active task over to be restored. With fence its former owner is fenced first, if that had a producer for this
+// task alone.
+func (u *stateUpdater) addActive(task *streamTask, fence bool) {
 	inputs := make([]topicPartition, len(task.inputs))
 	for i, in := range task.inputs {
 		inputs[i] = in.topicPartition
 	}
-	u.do(func() { u.tasks[task.id] = &updating{manager: task.manager, inputs: inputs, active: true} })
+	u.do(func() {
+		u.tasks[task.id] = &updating{manager: task.manager, inputs: inputs, active: true, fence: fence && !task.manager.fenced}
+	})
 }
 
 // addStandby hands a standby task over to be kept up to date.

@@ -211,6 +211,9 @@ func (m *app) toggleCut(v *view) tea.Cmd {
 	name := m.target(v)
 	in := m.liveInstance(name)
 	switch {
+	case in == nil && name != "":
+		m.complain(clean(name) + " runs in another process: cut it off there")
+		return nil
 	case in == nil:
 		m.complain("no instance is selected")
 		return nil

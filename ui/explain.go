@@ -21,6 +21,7 @@ var meanings = map[string]string{
 	"REBALANCING":         "At least one of its threads has been assigned or has lost tasks and does not run yet.",
 	"PENDING_SHUTDOWN":    "It is closing: commits, gives its tasks back and leaves.",
 	"DEAD":                "It has ended.",
+	"MEMBER":              "It is a member of the group in another process, which alone knows how it is. The coordinator tells its tasks.",
 	"NOT_RUNNING":         "It has closed cleanly.",
 	"PENDING_ERROR":       "It is closing because of an error.",
 	"ERROR":               "It has closed because of an error.",
@@ -39,6 +40,9 @@ var meanings = map[string]string{
 }
 
 func explainThread(v *view, r *threadRow) *page {
+	if r.host != "" {
+		return explainElsewhere(v, r)
+	}
 	if r.thread == nil {
 		return explainInstance(v, r)
 	}
@@ -71,6 +75,22 @@ func explainThread(v *view, r *threadRow) *page {
 	p.add("state stores", count(t.RestoredRecords)+" records restored, "+count(t.Wiped)+" wiped, "+count(t.Rebuilt)+" rebuilt")
 	p.add("last cause", t.LastCause)
 	p.add("last error", t.LastError)
+	return p
+}
+
+// explainElsewhere says what the group's coordinator knows of a member in another process.
+func explainElsewhere(v *view, r *threadRow) *page {
+	p := &page{title: clean(r.name())}
+	p.add("state", r.state())
+	p.add("", meanings[r.state()])
+	p.add("host", clean(r.host))
+	if r.thread != nil {
+		p.add("member", clean(r.thread.MemberID))
+		tasks, _ := threadTasks(v, r, 1000)
+		p.add("tasks", tasks)
+		return p
+	}
+	p.add("work", plural(len(r.instance.Threads), "thread")+", "+plural(r.tasks(), "task"))
 	return p
 }
 

@@ -14,6 +14,7 @@ type threadRow struct {
 	at       int // position of the instance
 	instance *soak.Instance
 	thread   *runtime.ThreadStatus // nil: the instance's own row
+	host     string                // of an instance in another process
 	last     bool
 }
 
@@ -22,10 +23,19 @@ func newThreads() *table[threadRow] {
 		name: "instances", sort: -1,
 		empty: "no instance has started yet",
 		rows:  threadRows,
-		id:    func(r *threadRow) string { return r.name() },
-		owner: func(r *threadRow) string { return r.instance.Name },
+		id:    func(r *threadRow) string { return r.name() + r.host },
+		owner: func(r *threadRow) string {
+			if r.host != "" { // Another host may use the same names.
+				return r.instance.Name + " on " + r.host
+			}
+			return r.instance.Name
+		},
 		size: func(v *view) string {
-			return strconv.Itoa(len(v.snap.Instances)) + ", threads " + strconv.Itoa(v.snap.ThreadsAlive) + "/" + strconv.Itoa(v.snap.ThreadsTotal)
+			size := strconv.Itoa(len(v.snap.Instances)) + ", threads " + strconv.Itoa(v.snap.ThreadsAlive) + "/" + strconv.Itoa(v.snap.ThreadsTotal)
+			if n := len(v.snap.Elsewhere); n > 0 {
+				size += ", " + strconv.Itoa(n) + " elsewhere"
+			}
+			return size
 		},
 		detail: explainThread,
 		group: func(a, b *threadRow) int {
@@ -52,7 +62,11 @@ func newThreads() *table[threadRow] {
 			}},
 			{title: "TASKS", min: 15, max: 24, grow: 2, cell: threadTasks, drop: 2, order: by(func(r *threadRow) int { return r.tasks() })},
 			{title: "REC/S", min: 6, max: 8, right: true, order: func(v *view, a, b *threadRow) int { return compare(v.rateOf(a), v.rateOf(b)) }, cell: func(v *view, r *threadRow, width int) (string, sgr) {
-				return fitCount(int64(v.rateOf(r)+0.5), width), sgr{}
+				rate := v.rateOf(r)
+				if rate < 0 {
+					return none, v.styles.dim
+				}
+				return fitCount(int64(rate+0.5), width), sgr{}
 			}},
 			{title: "COMMIT", min: 6, max: 8, right: true, drop: 3, order: byTime(func(r *threadRow) time.Time { return r.lastCommit() }), cell: func(v *view, r *threadRow, _ int) (string, sgr) {
 				return age(v.now(), r.lastCommit()), v.commitStyle(r.lastCommit())
@@ -69,12 +83,18 @@ func newThreads() *table[threadRow] {
 }
 
 func threadRows(v *view, into []threadRow) []threadRow {
-	for i := range v.snap.Instances {
-		in := &v.snap.Instances[i]
-		into = append(into, threadRow{at: i, instance: in})
+	add := func(at int, in *soak.Instance, host string) {
+		into = append(into, threadRow{at: at, instance: in, host: host})
 		for j := range in.Threads {
-			into = append(into, threadRow{at: i, instance: in, thread: &in.Threads[j], last: j == len(in.Threads)-1})
+			into = append(into, threadRow{at: at, instance: in, thread: &in.Threads[j], last: j == len(in.Threads)-1, host: host})
 		}
+	}
+	for i := range v.snap.Instances {
+		add(i, &v.snap.Instances[i], "")
+	}
+	for i := range v.snap.Elsewhere {
+		other := &v.snap.Elsewhere[i]
+		add(len(v.snap.Instances)+i, &other.Instance, other.Host)
 	}
 	return into
 }
@@ -130,7 +150,11 @@ func (r *threadRow) generation() int32 {
 	return newest
 }
 
+// rateOf is negative where nobody here knows the rate.
 func (v *view) rateOf(r *threadRow) float64 {
+	if r.host != "" {
+		return -1
+	}
 	if r.thread != nil {
 		return v.hist.rate(r.thread.Name)
 	}
@@ -151,13 +175,13 @@ func (v *view) commitStyle(at time.Time) sgr {
 
 func threadLabel(v *view, r *threadRow, width int) (string, sgr) {
 	if r.thread == nil {
-		return r.instance.Name, v.styles.bold
+		return clean(r.instance.Name), v.styles.bold
 	}
 	branch := v.glyphs.branch
 	if r.last {
 		branch = v.glyphs.lastBranch
 	}
-	name := strings.TrimPrefix(r.thread.Name, r.instance.Name+"-")
+	name := clean(strings.TrimPrefix(r.thread.Name, r.instance.Name+"-"))
 	if len(name)+2 > width {
 		name = strings.TrimPrefix(name, "Stream")
 	}
@@ -168,7 +192,7 @@ func threadLabel(v *view, r *threadRow, width int) (string, sgr) {
 func threadTasks(v *view, r *threadRow, room int) (string, sgr) {
 	if r.thread == nil {
 		text := plural(r.tasks(), "task")
-		if v.narrow() { // There is no note beside it that says so.
+		if v.narrow() && r.host == "" { // There is no note beside it that says so.
 			text = v.glyphs.linked + " linked, " + text
 		}
 		return text, v.styles.dim
@@ -212,6 +236,8 @@ func threadTasks(v *view, r *threadRow, room int) (string, sgr) {
 func rowNoteFrom(v *view, r *threadRow, width int) string {
 	broken := v.broken(r)
 	switch {
+	case r.host != "" && r.thread == nil && width < 110:
+		return "REC/S"
 	case broken && width < 60:
 		return "STATE"
 	case broken && width < 110:
@@ -224,6 +250,9 @@ func rowNoteFrom(v *view, r *threadRow, width int) string {
 
 // broken is true for rows whose link is not simply all right.
 func (v *view) broken(r *threadRow) bool {
+	if r.host != "" {
+		return false
+	}
 	if r.thread != nil {
 		return !r.thread.Connected || r.thread.State == "DEAD"
 	}
@@ -242,6 +271,9 @@ func remaining(t *runtime.ThreadStatus) int64 {
 
 // rowNote words what rowNoteFrom makes room for.
 func rowNote(v *view, r *threadRow, room int) (string, sgr) {
+	if r.host != "" {
+		return threadNote(v, r, room)
+	}
 	if r.thread == nil {
 		return v.instanceNote(r.instance, room)
 	}
@@ -316,7 +348,13 @@ func (v *view) instanceNote(in *soak.Instance, room int) (string, sgr) {
 
 // threadNote fills the last column of rows whose link is all right.
 func threadNote(v *view, r *threadRow, room int) (string, sgr) {
-	if r.thread == nil {
+	switch {
+	case r.host != "" && r.thread == nil:
+		host := clean(strings.TrimPrefix(r.host, "/"))
+		return first(room, "in another process, on "+host, "on "+host, host), v.styles.dim
+	case r.host != "":
+		return "", sgr{}
+	case r.thread == nil:
 		return v.glyphs.linked + " linked", v.styles.ok
 	}
 	t := r.thread

@@ -80,6 +80,7 @@ type RuntimeSettings struct {
 // LoadSettings configures the load generator. With both Records and Duration the load stops at whichever comes first.
 type LoadSettings struct {
 	Enabled    bool          `yaml:"enabled"`
+	Input      string        `yaml:"input"`    // text file whose lines are the records; empty = records are made up
 	Rate       float64       `yaml:"rate"`     // records a second
 	Interval   time.Duration `yaml:"interval"` // between two bursts that add up to the rate
 	Records    int64         `yaml:"records"`  // 0 = no limit

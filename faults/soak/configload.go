@@ -51,7 +51,18 @@ func ReadConfig(from Sources) (*Loaded, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, &UsageError{Err: err}
 	}
+	l.suitProgram()
 	return l, nil
+}
+
+// suitProgram replaces defaults that do not suit the program that was chosen.
+func (l *Loaded) suitProgram() {
+	program, ok := findBuiltin(l.Config.Application.Topology)
+	// A simulation has a default of its own, which suits every program.
+	if ok && l.origins["load.rate"] == originDefault && l.Config.Load.Rate == Default().Load.Rate && l.Config.Load.Rate != program.rate {
+		l.Config.Load.Rate = program.rate
+		l.origins["load.rate"] = originDefault + " of " + program.name
+	}
 }
 
 // Origin says where the value of a key came from: default, file PATH, env NAME or flag --x.

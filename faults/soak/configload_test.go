@@ -104,13 +104,13 @@ func TestReadConfigErrors(t *testing.T) {
 		{"unknown section", file("runtme:\n  threads: 2\n"), []string{":1:1: unknown key runtme; did you mean runtime?"}},
 		{"unknown key", file("runtime:\n  threadz: 2\n"), []string{":2:3: unknown key runtime.threadz; did you mean threads?"}},
 		{"unknown nested key", file("cluster:\n  embedded:\n    node: 2\n"), []string{":3:5: unknown key cluster.embedded.node; did you mean nodes?"}},
-		{"two problems", file("load:\n  x: 1\n  keys: many\n"), []string{":2:3: unknown key load.x; valid: enabled, rate, interval", `:3:9: load.keys: "many" is not a whole number`}},
+		{"two problems", file("load:\n  x: 1\n  keys: many\n"), []string{":2:3: unknown key load.x; valid: enabled, input, rate, interval", `:3:9: load.keys: "many" is not a whole number`}},
 		{"duration without unit", file("runtime:\n  commit_interval: 100\n"), []string{`:2:20: runtime.commit_interval: "100" is not a duration; write it with a unit`}},
 		{"size", file("session: {memory: big}\n"), []string{`:1:19: session.memory: "big" is not a size`}},
 		{"bool", file("verify: {enabled: maybe}\n"), []string{`verify.enabled: "maybe" is neither true nor false`}},
 		{"nan", file("load: {rate: .nan}\n"), []string{`load.rate: ".nan" is not a number`}},
 		{"cut", file("faults:\n  cuts:\n  - i1@1s+1s\n  - i1@1+1s\n"), []string{`:4:5: faults.cuts: cut "i1@1+1s": START: "1" is not a duration`}},
-		{"section is a scalar", file("load: 5\n"), []string{":1:7: load holds keys, one per line; valid: enabled, rate"}},
+		{"section is a scalar", file("load: 5\n"), []string{":1:7: load holds keys, one per line; valid: enabled, input, rate"}},
 		{"scalar is a section", file("load:\n  rate:\n    high: 1\n"), []string{"load.rate: takes a single value here"}},
 		{"list in a list", file("cluster:\n  brokers: [[a:1]]\n"), []string{"cluster.brokers: takes a single value here"}},
 		{"list for a scalar", file("load:\n  rate: [1, 2]\n"), []string{"load.rate: takes a single value here"}},
@@ -146,6 +146,29 @@ func TestReadConfigErrors(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestTheRateSuitsTheProgram(t *testing.T) {
+	for _, tt := range []struct {
+		args   string
+		rate   float64
+		origin string
+	}{
+		{"", 20000, "default"},
+		{"--topology passthrough", 20000, "default"},
+		{"--topology wordcount", 2000, "default of wordcount"},
+		{"--topology wordcount --rate 20000", 20000, "flag --rate"},
+		{"--topology nonsense", 20000, "default"},
+	} {
+		flags, err := ParseFlags("run", strings.Fields(tt.args))
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, err := ReadConfig(Sources{Embedded: embedded(t), Flags: flags.Values})
+		if err != nil || l.Config.Load.Rate != tt.rate || l.Origin("load.rate") != tt.origin {
+			t.Errorf("%s: rate %v from %s, %v; want %v from %s", tt.args, l.Config.Load.Rate, l.Origin("load.rate"), err, tt.rate, tt.origin)
+		}
 	}
 }
 

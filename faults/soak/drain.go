@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"eostop/faults/verify"
@@ -13,8 +15,10 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 )
 
-// drainPoll is how often the drain asks how much is left.
-const drainPoll = 200 * time.Millisecond
+const (
+	drainPoll      = 200 * time.Millisecond // how often the drain asks how much is left
+	digestDeadline = 30 * time.Second       // for the stores' owners to answer, once everything is worked off
+)
 
 // drain waits until the group has committed every record of its source topics and all cuts and faults are over. It returns what
 // is left when the deadline passes; their time does not count.
@@ -147,7 +151,9 @@ func (s *Session) openVerifier() error {
 	}
 	v, err := verify.New(verify.Config{
 		Seeds: s.cluster.brokers, Dial: s.cluster.dial, Input: s.topics.Input, Outputs: s.topics.Outputs, Changelogs: s.topics.Changelogs,
-		Model: verify.ModelSoak, AtLeastOnce: !runtime.Guarantee(s.cfg.Runtime.Guarantee).Transactional(), Run: s.loadRun, FetchWait: s.cfg.Verify.Interval, Hash: func(key []byte) uint32 { return uint32(topology.Murmur2(key)) },
+		Model: s.model, Group: s.cfg.Application.ID, Hops: s.topics.Repartitions,
+		Cached: s.cfg.Runtime.RecordCache > 0, AtLeastOnce: !runtime.Guarantee(s.cfg.Runtime.Guarantee).Transactional(),
+		Run: s.loadRun, FetchWait: s.cfg.Verify.Interval, Hash: func(key []byte) uint32 { return uint32(topology.Murmur2(key)) },
 	})
 	if err != nil {
 		return fmt.Errorf("verifier: %w", err)
@@ -165,18 +171,78 @@ func (s *Session) openVerifier() error {
 func (s *Session) finishVerify(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, verifyTimeout)
 	defer cancel()
-	var digests []verify.StoreDigest
+	digests, err := s.digests(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = s.verifier.Finish(ctx, digests)
+	return err
+}
+
+// digests asks the owners of the stores what they hold. A rebalance may be under way: then some partition has no owner for a
+// while, or its owner still restores it, so it asks again until every partition was answered for once. What is missing after
+// digestDeadline the verifier names.
+func (s *Session) digests(ctx context.Context) ([]verify.StoreDigest, error) {
+	deadline := time.Now().Add(digestDeadline)
+	for {
+		digests, err := s.askDigests(ctx)
+		complete := false
+		if err == nil {
+			complete, err = s.complete(ctx, digests)
+		}
+		if complete || time.Now().After(deadline) {
+			return digests, err
+		}
+		wait := time.NewTimer(drainPoll)
+		select {
+		case <-wait.C:
+		case <-ctx.Done():
+			wait.Stop()
+			return digests, errors.Join(err, ctx.Err())
+		}
+	}
+}
+
+// askDigests asks every instance once.
+func (s *Session) askDigests(ctx context.Context) ([]verify.StoreDigest, error) {
+	var all []verify.StoreDigest
 	for _, m := range s.members {
 		own, err := m.instance.Digests(ctx)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		for _, d := range own {
-			digests = append(digests, verify.StoreDigest(d))
+			all = append(all, verify.StoreDigest(d))
 		}
 	}
-	_, err := s.verifier.Finish(ctx, digests)
-	return err
+	return all, nil
+}
+
+// complete tells whether every partition of every store is among the digests, and none twice.
+func (s *Session) complete(ctx context.Context, digests []verify.StoreDigest) (bool, error) {
+	if len(s.topics.Changelogs) == 0 {
+		return true, nil
+	}
+	topics, err := s.cluster.admin.ListTopics(ctx, slices.Collect(maps.Values(s.topics.Changelogs))...)
+	if err != nil {
+		return false, fmt.Errorf("list changelogs: %w", err)
+	}
+	type part struct {
+		store     string
+		partition int32
+	}
+	answered := make(map[part]int)
+	for i := range digests {
+		answered[part{digests[i].Store, digests[i].Partition}]++
+	}
+	for store, topic := range s.topics.Changelogs {
+		for _, p := range topics[topic].Partitions.Numbers() {
+			if answered[part{store, p}] != 1 {
+				return false, nil
+			}
+		}
+	}
+	return true, nil
 }
 
 // trim frees on the embedded broker what nobody needs any more: what the verifier has passed, of the input only what the

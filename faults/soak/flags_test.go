@@ -64,7 +64,6 @@ func TestParseFlagsErrors(t *testing.T) {
 		args string
 		want string
 	}{
-		{"--input x", "--input is not available yet"},
 		{"--thread 3", "unknown flag --thread; did you mean --threads?"},
 		{"--frobnicate", "unknown flag --frobnicate; see eostop run --help"},
 		{"-x", "unknown flag -x; flags are long"},

@@ -2,17 +2,14 @@ package soak
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"math"
-	"math/rand/v2"
-	"strconv"
 	"sync/atomic"
 	"time"
 
 	"eostop/faults/verify"
-	"eostop/runtime/topology"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -36,17 +33,19 @@ const (
 	maxLoadValueBytes = 512 << 10
 	maxLoadPartitions = 10_000
 
-	amountRange = 10_000 // amounts are below it, but for the jumps
-	jumpEvery   = 8      // one record in so many makes its key jump to a new maximum
+	// maxKeptBuffer is the size up to which the memory of a record's value is used again.
+	maxKeptBuffer = 4 << 10
 )
 
 // LoadConfig says what records the load generator writes, and how fast.
 type LoadConfig struct {
+	Topology   string        // name of the built-in program that the records are for
+	Input      string        // text file whose lines are the records; empty = records are made up
 	Rate       float64       // records a second
 	Interval   time.Duration // between two bursts that add up to the rate
 	Records    int64         // stop after so many; 0 = no limit
-	Keys       int           // number of distinct keys, drawn uniformly
-	ValueBytes int           // length of a value
+	Keys       int           // number of distinct keys, drawn uniformly; for wordcount of distinct words, some of them often
+	ValueBytes int           // length of a value; for wordcount of the longest line
 	Partitions int32         // number of partitions of the input topic
 	Seed       int64         // the same seed gives the same sequence of records
 	Run        uint64        // identifies the run in the provenance header
@@ -54,13 +53,18 @@ type LoadConfig struct {
 
 // DefaultLoadConfig returns the load of a soak: 20,000 records of 100 bytes a second on 9 partitions.
 func DefaultLoadConfig() LoadConfig {
-	return LoadConfig{Rate: 20_000, Interval: 5 * time.Millisecond, Keys: 10_000, ValueBytes: 100, Partitions: 9, Seed: 1}
+	return LoadConfig{
+		Topology: topologySoak, Rate: 20_000, Interval: 5 * time.Millisecond, Keys: 10_000, ValueBytes: 100, Partitions: 9, Seed: 1,
+	}
 }
 
 // Validate returns every problem of the configuration, joined, each with its key first.
 func (c LoadConfig) Validate() error {
 	var errs []error
 	problem := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if _, ok := findBuiltin(c.Topology); !ok {
+		problem("application.topology: there is no load for %q", c.Topology)
+	}
 	// The comparison is written so that NaN is a problem too.
 	if !(c.Rate > 0 && c.Rate <= maxLoadRate) {
 		problem("load.rate: must be above 0 and at most %d records a second, not %g", maxLoadRate, c.Rate)
@@ -109,6 +113,7 @@ type Generator struct {
 	failed     chan error          // the first record that the producer gave up
 
 	sent, acked atomic.Int64
+	bytes       atomic.Int64  // of values that wait for their acknowledgement
 	rate        atomic.Uint64 // bits of a float64
 }
 
@@ -188,7 +193,11 @@ func (g *Generator) produce(ctx context.Context, client *kgo.Client) error {
 	ticker := time.NewTicker(g.cfg.Interval)
 	defer ticker.Stop()
 	now := time.Now()
-	source := newRecordSource(g.cfg)
+	source, err := newRecordSource(ctx, g.cfg)
+	if err != nil {
+		return err
+	}
+	defer source.close()
 	pace := pacer{rate: g.cfg.Rate, interval: g.cfg.Interval, last: now}
 	var allocated int
 	var sent, measuredAcked int64
@@ -202,7 +211,14 @@ func (g *Generator) produce(ctx context.Context, client *kgo.Client) error {
 			if p == nil {
 				break
 			}
-			source.fill(p, now)
+			switch err := source.fill(p, now); {
+			case errors.Is(err, io.EOF) || err != nil && ctx.Err() != nil:
+				return nil
+			case err != nil:
+				return err
+			}
+			p.record.Topic = g.topic
+			g.bytes.Add(int64(len(p.value)))
 			sent++
 			g.sent.Store(sent)
 			pace.took()
@@ -224,6 +240,13 @@ func (g *Generator) produce(ctx context.Context, client *kgo.Client) error {
 	}
 }
 
+// set makes p a record.
+func (p *pendingRecord) set(origin verify.Provenance, key []byte, now time.Time) {
+	p.origin = origin.Append(p.origin[:0])
+	p.headers[0] = kgo.RecordHeader{Key: verify.HeaderKey, Value: p.origin}
+	p.record = kgo.Record{Partition: origin.Partition, Key: key, Value: p.value, Headers: p.headers[:], Timestamp: now}
+}
+
 // pendingRecord is a record with the memory that it refers to. It belongs to the client until the broker has answered.
 type pendingRecord struct {
 	record  kgo.Record
@@ -235,6 +258,9 @@ type pendingRecord struct {
 
 // pending returns a record to fill, or nil if as many as allowed wait for the broker.
 func (g *Generator) pending(allocated *int) *pendingRecord {
+	if g.bytes.Load() >= loadPendingBytes {
+		return nil
+	}
 	select {
 	case p := <-g.free:
 		return p
@@ -244,12 +270,13 @@ func (g *Generator) pending(allocated *int) *pendingRecord {
 		return nil
 	}
 	*allocated++
-	p := &pendingRecord{value: make([]byte, g.cfg.ValueBytes)}
-	for i := range p.value {
-		p.value[i] = 'a' + byte(i%26)
-	}
+	p := &pendingRecord{}
 	p.done = func(_ *kgo.Record, err error) {
 		if err == nil {
+			g.bytes.Add(-int64(len(p.value)))
+			if cap(p.value) > max(maxKeptBuffer, g.cfg.ValueBytes) {
+				p.value = nil
+			}
 			g.acked.Add(1)
 			g.free <- p
 			return
@@ -259,7 +286,6 @@ func (g *Generator) pending(allocated *int) *pendingRecord {
 		default:
 		}
 	}
-	p.record.Topic = g.topic
 	return p
 }
 
@@ -286,68 +312,4 @@ func (p *pacer) due(now time.Time) int {
 func (p *pacer) took() {
 	p.owed--
 	p.room--
-}
-
-// recordSource makes up the records. Their sequence depends on the configuration alone.
-type recordSource struct {
-	run         uint64
-	rng         *rand.Rand
-	keys        []byte // all keys one after another, each of keyBytes
-	keyBytes    int
-	partitions  []int32 // of each key
-	keySequence []int64 // next one of each key
-	sequence    []int64 // next one of each partition
-}
-
-func newRecordSource(cfg LoadConfig) *recordSource {
-	s := &recordSource{
-		run:         cfg.Run,
-		rng:         rand.New(rand.NewPCG(uint64(cfg.Seed), 0)),
-		partitions:  make([]int32, cfg.Keys),
-		keySequence: make([]int64, cfg.Keys),
-		sequence:    make([]int64, cfg.Partitions),
-	}
-	digits := max(6, len(strconv.Itoa(cfg.Keys-1)))
-	s.keyBytes = len("key-") + digits
-	s.keys = make([]byte, 0, cfg.Keys*s.keyBytes)
-	for i := range cfg.Keys {
-		s.keys = fmt.Appendf(s.keys, "key-%0*d", digits, i)
-		s.partitions[i] = topology.PartitionFor(s.key(i), cfg.Partitions)
-	}
-	return s
-}
-
-// key returns the bytes of a key, which nobody may change.
-func (s *recordSource) key(i int) []byte {
-	return s.keys[i*s.keyBytes : (i+1)*s.keyBytes : (i+1)*s.keyBytes]
-}
-
-// fill makes p the next record.
-func (s *recordSource) fill(p *pendingRecord, now time.Time) {
-	key := s.rng.IntN(len(s.keySequence))
-	partition := s.partitions[key]
-	origin := verify.Provenance{
-		Run:         s.run,
-		Partition:   partition,
-		Sequence:    s.sequence[partition],
-		KeySequence: s.keySequence[key],
-	}
-	s.sequence[partition]++
-	s.keySequence[key]++
-	jump := s.rng.IntN(jumpEvery) == 0
-	amount := s.rng.Int64N(amountRange)
-	if jump {
-		amount += origin.KeySequence * amountRange
-	}
-	binary.BigEndian.PutUint64(p.value, uint64(amount))
-	p.origin = origin.Append(p.origin[:0])
-	p.headers[0] = kgo.RecordHeader{Key: verify.HeaderKey, Value: p.origin}
-	p.record = kgo.Record{
-		Topic:     p.record.Topic,
-		Partition: partition,
-		Key:       s.key(key),
-		Value:     p.value,
-		Headers:   p.headers[:],
-		Timestamp: now,
-	}
 }

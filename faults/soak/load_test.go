@@ -363,11 +363,22 @@ func BenchmarkLoad(b *testing.B) {
 // BenchmarkLoadRecord measures the generator's own share.
 func BenchmarkLoadRecord(b *testing.B) {
 	cfg := DefaultLoadConfig()
-	source := newRecordSource(cfg)
-	p := &pendingRecord{value: make([]byte, cfg.ValueBytes)}
-	now := time.Now()
-	b.ReportAllocs()
-	for b.Loop() {
-		source.fill(p, now)
+	for _, name := range TopologyNames() {
+		b.Run(name, func(b *testing.B) {
+			cfg.Topology = name
+			source, err := newRecordSource(b.Context(), cfg)
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer source.close()
+			p := &pendingRecord{}
+			now := time.Now()
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := source.fill(p, now); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

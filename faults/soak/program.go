@@ -35,35 +35,12 @@ const (
 	keepEvery   = 10 // outputs of counts and sums that 10 does not divide are left out
 )
 
-// ProgramTopics are the full names of the soak program's topics.
-type ProgramTopics struct {
-	Input        string
-	Outputs      map[string]string // by role
-	Changelogs   map[string]string // by store
-	Repartitions []string
-}
-
 // Topics returns the names of the soak program's topics for an application.
 func Topics(applicationID string) ProgramTopics {
-	t := ProgramTopics{
-		Input:      applicationID + "-input",
-		Outputs:    make(map[string]string),
-		Changelogs: make(map[string]string),
-	}
-	for _, role := range []string{
-		RoleCount, RoleSum, RoleMax, RoleGroupCount, RoleGroupSum, RoleGroupMax, RoleTotal,
-	} {
-		t.Outputs[role] = applicationID + "-" + role
-	}
-	for _, store := range []string{
-		storeCount, storeSum, storeMax, storeGroupCount, storeGroupSum, storeGroupMax, storeTotal,
-	} {
-		t.Changelogs[store] = applicationID + "-" + store + "-changelog"
-	}
-	for _, name := range []string{"by-key", "by-group", "total"} {
-		t.Repartitions = append(t.Repartitions, applicationID+"-"+name+"-repartition")
-	}
-	return t
+	return programTopics(applicationID,
+		[]string{RoleCount, RoleSum, RoleMax, RoleGroupCount, RoleGroupSum, RoleGroupMax, RoleTotal},
+		[]string{storeCount, storeSum, storeMax, storeGroupCount, storeGroupSum, storeGroupMax, storeTotal},
+		[]string{"by-key", "by-group", "total"})
 }
 
 // Program builds the soak program: an input of amounts by key, repartitioned by another key, counted, summed and
@@ -91,8 +68,10 @@ func Program(applicationID string) (*topology.Topology, error) {
 	tenths(topology.Aggregate(byKey, zero,
 		func(_ []byte, amount, sum int64) int64 { return sum + amount }, long)).
 		To(out[RoleSum], raw, long)
+	// What a record has changed the maximum by must not get lost in a cache, for all that follows is made of it.
 	maxima := topology.Aggregate(byKey, noMaximum,
-		func(_ []byte, amount int64, m maximum) maximum { return m.next(amount) }, maximumSerde{}).
+		func(_ []byte, amount int64, m maximum) maximum { return m.next(amount) }, maximumSerde{},
+		topology.Materialized{Uncached: true}).
 		ToStream()
 	maxima.To(out[RoleMax], raw, maximumSerde{})
 

@@ -70,12 +70,17 @@ func TestProgramSubTopologies(t *testing.T) {
 			Name: fmt.Sprintf("KSTREAM-AGGREGATE-STATE-STORE-%010d", n), Logged: true, Cached: true, Timestamped: true,
 		}
 	}
+	uncached := func(n int) topology.StoreSpec {
+		s := store(n)
+		s.Cached = false
+		return s
+	}
 	want := []topology.SubTopology{
 		{ID: 0, Sources: []string{"app-input"}, Sinks: []string{"by-key-repartition"}},
 		{
 			ID: 1, Sources: []string{"by-key-repartition"}, Repartitions: []string{"by-key-repartition"},
 			Sinks:  []string{"app-count", "app-sum", "app-max", "by-group-repartition"},
-			Stores: []topology.StoreSpec{store(7), store(13), store(19)}, Stateful: true,
+			Stores: []topology.StoreSpec{store(7), store(13), uncached(19)}, Stateful: true,
 		},
 		{
 			ID: 2, Sources: []string{"by-group-repartition"}, Repartitions: []string{"by-group-repartition"},

@@ -47,6 +47,7 @@ type Session struct {
 	script  Script // what is going to be done to the instances
 	program *topology.Topology
 	topics  ProgramTopics
+	model   string // of the verifier
 	seed    int64
 	loadRun uint64 // marks the records of this session's load; 0 without load
 
@@ -81,8 +82,10 @@ type Session struct {
 
 	seq      atomic.Uint64
 	snapshot atomic.Pointer[Snapshot] // what run has observed last
-	report   *Report                  // set before done is closed
-	err      error                    // set before done is closed
+	// elsewhere are the members of the group in other processes, on a real cluster.
+	elsewhere atomic.Pointer[[]Elsewhere]
+	report    *Report // set before done is closed
+	err       error   // set before done is closed
 
 	disturbed atomic.Int32 // faults that go on
 
@@ -113,8 +116,12 @@ func New(cfg Config, program *topology.Topology, deps Deps) (*Session, error) {
 	if deps.Logger == nil {
 		deps.Logger = slog.New(slog.DiscardHandler)
 	}
+	if err := checkInput(cfg.Load.Input); err != nil {
+		return nil, err
+	}
+	named, _ := findBuiltin(cfg.Application.Topology)
 	s := &Session{
-		cfg: cfg, log: deps.Logger, fs: deps.FS, idle: deps.Idle, program: program, topics: Topics(cfg.Application.ID), seed: cfg.Load.Seed,
+		cfg: cfg, log: deps.Logger, fs: deps.FS, idle: deps.Idle, program: program, topics: named.topics(cfg.Application.ID), model: named.model, seed: cfg.Load.Seed,
 		commands: make(chan command), stop: make(chan struct{}), done: make(chan struct{}),
 	}
 	if s.seed == 0 {
@@ -130,7 +137,7 @@ func New(cfg Config, program *topology.Topology, deps Deps) (*Session, error) {
 		s.rules = faults.NewRules(s.onHit)
 	}
 	if program == nil {
-		built, err := Program(cfg.Application.ID)
+		built, err := named.build(cfg.Application.ID)
 		if err != nil {
 			return nil, fmt.Errorf("program %s: %w", cfg.Application.Topology, err)
 		}
@@ -173,6 +180,9 @@ func (s *Session) Start(ctx context.Context) error {
 		return err
 	}
 	s.background.Go(s.run)
+	if s.cluster.embedded == nil {
+		s.background.Go(func() { s.watchElsewhere(s.ctx) })
+	}
 	return nil
 }
 
@@ -317,6 +327,7 @@ func (s *Session) openLoad() error {
 		return nil
 	}
 	load, err := NewGenerator(LoadConfig{
+		Topology: s.cfg.Application.Topology, Input: s.cfg.Load.Input,
 		Rate: s.cfg.Load.Rate, Interval: s.cfg.Load.Interval, Records: s.cfg.Load.Records, Keys: s.cfg.Load.Keys, ValueBytes: s.cfg.Load.ValueBytes,
 		Partitions: int32(s.cfg.Cluster.Partitions), Seed: s.seed, Run: s.loadRun,
 	}, s.topics.Input, append(s.cluster.options(), kgo.ClientID("eostop-load"))...)

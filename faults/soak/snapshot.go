@@ -58,9 +58,10 @@ type Snapshot struct {
 	Transactions Transactions `json:"transactions"`
 
 	Instances []Instance      `json:"instances"`
-	Cuts      []Cut           `json:"cuts"`               // in order of their start
-	NextCut   *PlannedCut     `json:"next_cut,omitempty"` // nil when none is planned
-	Events    []journal.Event `json:"-"`                  // the newest ones, oldest first
+	Elsewhere []Elsewhere     `json:"elsewhere,omitempty"` // members of the group in other processes
+	Cuts      []Cut           `json:"cuts"`                // in order of their start
+	NextCut   *PlannedCut     `json:"next_cut,omitempty"`  // nil when none is planned
+	Events    []journal.Event `json:"-"`                   // the newest ones, oldest first
 }
 
 // Transactions counts transactions of all threads since the session began.

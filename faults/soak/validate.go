@@ -18,7 +18,6 @@ import (
 
 // Names with a meaning beyond the configuration.
 const (
-	topologySoak = "soak"
 	profileFixed = "fixed"
 )
 
@@ -99,7 +98,7 @@ func (v *validator) application() {
 		"%q is not a valid id; valid: 1 to %d letters, digits, dots, underscores and hyphens", a.ID, maxApplicationID)
 	v.check(namePattern.MatchString(a.Name) && !strings.HasPrefix(a.Name, "."), "application.name",
 		"%q is not a valid prefix; valid: letters, digits, dots, underscores and hyphens, no dot at the start", a.Name)
-	v.check(a.Topology == topologySoak, "application.topology", "%q is not available yet; valid: %s", a.Topology, topologySoak)
+	v.choice(choice{"application.topology", a.Topology, TopologyNames(), nil, "topology"})
 }
 
 func (v *validator) cluster() {
@@ -211,6 +210,7 @@ func (v *validator) load() {
 		"%s at %v records a second is more than %d at once; make it shorter", formatDuration(l.Interval), l.Rate, burst.maxPending())
 	v.check(l.Records >= 0, "load.records", "%d is negative; valid: 0 (no limit) and more", l.Records)
 	v.check(l.Enabled || l.Records <= 0, "load.records", "%d, but there is no load (load.enabled is false); leave one of them out", l.Records)
+	v.check(l.Enabled || l.Input == "", "load.input", "%s, but there is no load (load.enabled is false); leave one of them out", l.Input)
 	v.check(l.Duration >= 0, "load.duration", "%s is negative; valid: 0s (until stopped) and more", formatDuration(l.Duration))
 	v.between("load.keys", l.Keys, 1, maxLoadKeys)
 	v.between("load.value_bytes", l.ValueBytes, minValueBytes, maxLoadValueBytes)

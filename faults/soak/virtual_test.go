@@ -144,7 +144,7 @@ func checkSurvival(t *testing.T, cfg *Config, r *Report) {
 	}
 	if r.Records.In == nil {
 		t.Error("the records in are not known")
-	} else if in := *r.Records.In; in == 0 || in != r.Records.Processed {
+	} else if in := *r.Records.In; in == 0 && cfg.Load.Input == "" || in != r.Records.Processed {
 		t.Errorf("%d records in, %d processed", in, r.Records.Processed)
 	}
 	none := map[string]*int64{
@@ -160,7 +160,10 @@ func checkSurvival(t *testing.T, cfg *Config, r *Report) {
 			t.Errorf("%s: %s, want 0", name, number(n))
 		}
 	}
-	if n := r.State.DigestChecked; n == nil || *n == 0 || r.State.Stores == nil || *n != *r.State.Stores {
+	// Without transactions a former owner's last writes may have missed the store, so only those with one owner are compared.
+	some := cfg.Runtime.Guarantee == string(runtime.AtLeastOnce)
+	stateless := cfg.Application.Topology == topologyPassthrough
+	if n := r.State.DigestChecked; n == nil || *n == 0 && !stateless && !some || r.State.Stores == nil || *n != *r.State.Stores && !some {
 		t.Errorf("%s of %s stores compared with their changelog and the model", number(n), number(r.State.Stores))
 	}
 	if r.State.Wiped != 0 && cfg.Runtime.StateMode == string(runtime.StateTransactional) {

@@ -5,17 +5,21 @@ import "slices"
 // minRing is the smallest capacity of a backlog; a power of two.
 const minRing = 256
 
-// entry is an input whose outputs are not all seen yet, or that stands behind one of these. It holds no pointer, so
-// that a long backlog costs the garbage collector nothing.
+// entry is an effect of an input whose outputs are not all seen yet, or that stands behind one of these. It holds no
+// pointer, so that a long backlog costs the garbage collector nothing. An input without effects has one entry, which
+// owes nothing; of several effects each has its own, sorted by unit.
 type entry struct {
-	seq, offset int64
-	next        int64 // number of the key's next entry, -1 = none yet
-	key, run    int32 // run is an index into backlog.runs
-	due         Bits  // owed and not seen
-	open        Bits  // not decided yet whether owed
+	Effect
+	seq, offset int64 // of the input
+	next        int64 // number of the unit's next entry, -1 = none yet
+	run         int32 // index into backlog.runs
+	nth         int32 // place among the entries of the input
+	width, rest int32 // first entry of the input only: its entries, and how many of them are not settled
 	seen        Bits
 	lost        Bits // owed, declared lost
-	facts       Facts
+	skipped     Bits // owed, a later output stands for it
+	settled     bool // owes nothing any more
+	spoiled     bool // first entry of the input only: something of it was lost
 }
 
 // place says where a sequence lies in relation to a backlog.
@@ -28,18 +32,20 @@ const (
 	placeAbsent              // between inputs that were seen: no such input
 )
 
-// backlog holds the inputs of one partition in the order of the log, from the first one that is not settled.
-// Entries are named by a number that counts all inputs of the partition.
+// backlog holds the effects of the inputs of one partition in the order of the log, from the first input that is not
+// settled. Entries are named by a number that counts all entries of the partition.
 type backlog struct {
+	partition  int32
 	ring       []entry // length is a power of two
 	head, tail int64
 	runs       []uint64 // in the order of their first input; usually one
 	lastSeq    int64    // of the newest input, in the last run
+	next       int64    // offset behind the newest input
 	passed     int64    // offset below which every effect was seen
 }
 
-func newBacklog(start int64) *backlog {
-	return &backlog{ring: make([]entry, minRing), passed: start}
+func newBacklog(partition int32, start int64) *backlog {
+	return &backlog{partition: partition, ring: make([]entry, minRing), next: start, passed: start}
 }
 
 func (b *backlog) at(n int64) *entry { return &b.ring[n&int64(len(b.ring)-1)] }
@@ -60,7 +66,7 @@ func (b *backlog) follows(run uint64, seq int64) bool {
 	return true
 }
 
-// push appends an input and returns its number. Its run is the last one that follows has seen.
+// push appends an entry and returns its number.
 func (b *backlog) push(e entry) int64 {
 	if b.len() == int64(len(b.ring)) {
 		b.resize(2 * len(b.ring))
@@ -87,7 +93,7 @@ func (b *backlog) resize(size int) {
 	b.ring = ring
 }
 
-// find returns the number of the entry with a provenance.
+// find returns the number of the first entry of the input with a provenance.
 func (b *backlog) find(run uint64, seq int64) (int64, place) {
 	last := len(b.runs) - 1
 	r := slices.Index(b.runs, run)
@@ -97,11 +103,11 @@ func (b *backlog) find(run uint64, seq int64) (int64, place) {
 	if b.head == b.tail || before(int32(r), seq, b.at(b.head)) {
 		return 0, placeBehind
 	}
-	// Sequences are dense as a rule, so that the distance to the head is the place.
+	// Where each input has one effect, sequences are dense as a rule, so that the distance to the head is the place.
 	if h := b.at(b.head); h.run == int32(r) {
 		if n := b.head + seq - h.seq; n < b.tail {
 			if e := b.at(n); e.seq == seq && e.run == int32(r) {
-				return n, placeKnown
+				return n - int64(e.nth), placeKnown
 			}
 		}
 	}
@@ -114,7 +120,7 @@ func (b *backlog) find(run uint64, seq int64) (int64, place) {
 		}
 	}
 	if e := b.at(lo - 1); e.seq == seq && e.run == int32(r) {
-		return lo - 1, placeKnown
+		return lo - 1 - int64(e.nth), placeKnown
 	}
 	return 0, placeAbsent
 }
@@ -122,4 +128,20 @@ func (b *backlog) find(run uint64, seq int64) (int64, place) {
 // before tells whether a run and sequence come before an entry.
 func before(run int32, seq int64, e *entry) bool {
 	return run < e.run || run == e.run && seq < e.seq
+}
+
+// ofUnit returns the number of the entry of a unit among those of an input, whose first entry is given.
+func (b *backlog) ofUnit(first int64, unit int32) (int64, bool) {
+	if unit == noUnit {
+		return first, true
+	}
+	lo, hi := first, first+int64(b.at(first).width)
+	for lo < hi {
+		if mid := lo + (hi-lo)/2; b.at(mid).Unit < unit {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	return lo, lo < first+int64(b.at(first).width) && b.at(lo).Unit == unit
 }

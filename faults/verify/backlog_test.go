@@ -23,13 +23,13 @@ func TestProvenance(t *testing.T) {
 
 // TestBacklogFind compares find with a list, over gaps, two runs, growth and shrinking.
 func TestBacklogFind(t *testing.T) {
-	seed := rand.Uint64()
+	seed := newSeed()
 	rng := rand.New(rand.NewPCG(seed, 0))
 	type id struct {
 		run uint64
 		seq int64
 	}
-	b := newBacklog(0)
+	b := newBacklog(0, 0)
 	numbers := make(map[id]int64)
 	var order []id
 	run, seq := uint64(5), int64(0)
@@ -61,7 +61,7 @@ func TestBacklogFind(t *testing.T) {
 			t.Fatal("does not follow")
 		}
 		x := id{run, seq}
-		numbers[x] = b.push(entry{seq: seq, run: int32(len(b.runs) - 1)})
+		numbers[x] = b.push(entry{seq: seq, run: int32(len(b.runs) - 1), width: 1})
 		order = append(order, x)
 		for b.len() > 0 && rng.IntN(4000) < int(b.len()) {
 			b.pop()

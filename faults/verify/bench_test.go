@@ -12,7 +12,7 @@ func BenchmarkTracker(b *testing.B) {
 	r := newReference(rand.New(rand.NewPCG(1, 0)), 9)
 	r.generate(7, 200_000, 10_000)
 	r.run()
-	model := newSoak(testHash)
+	model := newSoak(Mode{}, testHash)
 	inputs := make([][]*inputRecord, r.partitions)
 	for p, log := range r.inputs {
 		for i := range log {
@@ -33,7 +33,7 @@ func BenchmarkTracker(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		j := &judge{}
-		t := newTracker(newSoak(testHash), j, "in", make([]string, 7), make([]int64, r.partitions), 0)
+		t := newTracker(newSoak(Mode{}, testHash), j, "in", make([]string, 7), make([]int64, r.partitions), 0)
 		for round := range rounds {
 			for _, log := range inputs {
 				for _, in := range log[len(log)*round/rounds : len(log)*(round+1)/rounds] {

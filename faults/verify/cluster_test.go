@@ -27,7 +27,7 @@ type cluster struct {
 // inBubble runs a test in virtual time with a cluster of some nodes.
 func inBubble(t *testing.T, nodes int, fn func(c *cluster)) {
 	t.Helper()
-	seed := rand.Uint64()
+	seed := newSeed()
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("seed %d", seed)
@@ -63,12 +63,19 @@ func (c *cluster) client(opts ...kgo.Opt) *kgo.Client {
 	return cl
 }
 
-// config returns a Config for the reference's topics.
-func (c *cluster) config() Config {
+// config returns a Config for the topics of the soak program.
+func (c *cluster) config() Config { return c.configOf(variant{model: ModelSoak}) }
+
+// configOf returns a Config for the topics of a program.
+func (c *cluster) configOf(v variant) Config {
 	cfg := Default()
+	cfg.Model, cfg.Cached, cfg.AtLeastOnce = v.model, v.mode.Cached, v.mode.AtLeastOnce
 	cfg.Seeds, cfg.Dial, cfg.Hash = []string{"127.0.0.1:9092"}, c.network.DialContext, testHash
 	cfg.Input, cfg.Outputs, cfg.Changelogs = "app-input", make(map[string]string), make(map[string]string)
-	m := newSoak(testHash)
+	m, err := newModel(v.model, v.mode, testHash)
+	if err != nil {
+		c.t.Fatal(err)
+	}
 	for _, s := range m.Streams() {
 		cfg.Outputs[s.Role] = "app-" + s.Role
 	}
@@ -148,6 +155,10 @@ func (c *cluster) writeOutputs(cfg *Config, r *reference) {
 			pending = append(pending, records(topic, p, log))
 		}
 	}
+	if cfg.AtLeastOnce {
+		c.produce(pending)
+		pending = nil
+	}
 	for store, topic := range cfg.Changelogs {
 		for p, log := range r.changelogs[store] {
 			pending = append(pending, records(topic, p, log))
@@ -167,6 +178,17 @@ func (c *cluster) writeOutputs(cfg *Config, r *reference) {
 			c.transaction(cl, batch, kgo.TryAbort)
 		}
 		c.transaction(cl, batch, kgo.TryCommit)
+	}
+}
+
+// produce appends logs outside of any transaction.
+func (c *cluster) produce(logs [][]*kgo.Record) {
+	c.t.Helper()
+	cl := c.client()
+	for _, log := range logs {
+		if err := cl.ProduceSync(c.t.Context(), log...).FirstErr(); err != nil {
+			c.t.Fatal(err)
+		}
 	}
 }
 

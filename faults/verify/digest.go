@@ -86,6 +86,30 @@ func split(m Model, store string, partitions int, hash func([]byte) uint32) []ta
 	return tables
 }
 
+// changelog is a changelog partition, folded.
+type changelog struct {
+	table
+	writer int64 // the last record's producer id
+	handed bool  // more than one producer has written to it
+}
+
+func (c *changelog) take(rec *kgo.Record) {
+	c.handed = c.handed || c.writer != noProducer && c.writer != rec.ProducerID
+	c.writer = rec.ProducerID
+	c.put(rec.Key, rec.Value)
+}
+
+// noProducer is the writer of a changelog without records.
+const noProducer = -2
+
+func newChangelogs(n int) []*changelog {
+	all := make([]*changelog, n)
+	for i := range all {
+		all[i] = &changelog{table: make(table), writer: noProducer}
+	}
+	return all
+}
+
 func newTables(n int) []table {
 	tables := make([]table, n)
 	for i := range tables {
@@ -148,7 +172,7 @@ func compare(j *judge, all []comparison, at time.Time) {
 //
 // The owner of a store may delete the beginning of its changelog meanwhile, once what follows is complete without it. Then
 // all is read again from where the logs begin now.
-func foldChangelogs(ctx context.Context, base []kgo.Opt, changelogs map[string]string) (map[string][]table, []string, error) {
+func foldChangelogs(ctx context.Context, base []kgo.Opt, changelogs map[string]string) (map[string][]*changelog, []string, error) {
 	for attempt := 1; ; attempt++ {
 		trimmed := false
 		folded, doubts, err := foldOnce(ctx, base, changelogs, func() { trimmed = true })
@@ -162,7 +186,7 @@ func foldChangelogs(ctx context.Context, base []kgo.Opt, changelogs map[string]s
 const foldAttempts = 5
 
 // foldOnce reads the changelogs once, and calls trimmed if some of what it wanted to read is gone.
-func foldOnce(ctx context.Context, base []kgo.Opt, changelogs map[string]string, trimmed func()) (map[string][]table, []string, error) {
+func foldOnce(ctx context.Context, base []kgo.Opt, changelogs map[string]string, trimmed func()) (map[string][]*changelog, []string, error) {
 	var doubts []string
 	r, err := newReader(base, 0, func(topic string, partition int32, next int64) {
 		trimmed()
@@ -182,15 +206,15 @@ func foldOnce(ctx context.Context, base []kgo.Opt, changelogs map[string]string,
 	if err != nil {
 		return nil, nil, fmt.Errorf("changelogs: %w", firstOf(last, err))
 	}
-	folded := make(map[string][]table)
+	folded := make(map[string][]*changelog)
 	for _, topic := range topics {
-		folded[topic] = newTables(len(r.partitions[topic]))
+		folded[topic] = newChangelogs(len(r.partitions[topic]))
 	}
 	for len(r.behind(ends)) > 0 && !r.failed() && ctx.Err() == nil {
 		r.poll(ctx, pollWait, "", func(topic string, partition int32, records []*kgo.Record) {
 			for _, rec := range records {
 				if rec.Offset < ends[topic][partition] {
-					folded[topic][partition].put(rec.Key, rec.Value)
+					folded[topic][partition].take(rec)
 				}
 			}
 		})

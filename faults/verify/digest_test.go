@@ -93,7 +93,7 @@ func TestCompare(t *testing.T) {
 // TestModelState compares the model's stores with those of the reference.
 func TestModelState(t *testing.T) {
 	r := built(3, 3000, 40)
-	m := newSoak(testHash)
+	m := newSoak(Mode{}, testHash)
 	tr := newTracker(m, &judge{}, "in", make([]string, 7), make([]int64, r.partitions), 0)
 	for p, log := range r.inputs {
 		for i := range log {

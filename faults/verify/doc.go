@@ -5,34 +5,64 @@
 // A Model of the program says which outputs an input owes. The parts, innermost first:
 //
 //	provenance.go  the header that names an input
-//	model.go       what a program must have written, behind an interface; soak.go and groups.go are the soak program
-//	backlog.go     the inputs of one partition whose outputs are not all seen yet; all memory that follows the lag
+//	model.go       what a program must have written, behind an interface. The programs: soak.go with
+//	               soakgroups.go, soakcached.go and soakstate.go, passthrough.go, wordcount.go with words.go
+//	ledger.go      numbers of which only some states are shown, in an order that nobody sees
+//	backlog.go     the effects of the inputs of one partition that are not all seen yet; all memory that follows the lag
 //	judge.go       counters, witnesses and the verdict
-//	tracker.go     matches outputs with inputs: duplicate, lost, out of order, wrong value, unexpected
+//	tracker.go     the inputs and what they owe
+//	match.go       outputs and their inputs: duplicate, lost, out of order, wrong value, unexpected
+//	anonymous.go   the same where nothing carries a provenance
 //	hold.go        outputs that were seen before what they depend on
+//	closing.go     what inputs owe that have had all their effects
 //	reader.go      the consumer: explicit offsets, no group, no silent reset
+//	probe.go       where the logs end, to decide about what is held
+//	barrier.go     which inputs have had all their effects
 //	digest.go      store = changelog = model
 //	verifier.go    the owner goroutine of all the above; finish.go is its end
 //
-// Everything up to hold.go is free of Kafka, clocks and goroutines.
+// Everything up to closing.go is free of Kafka, clocks and goroutines.
 //
 // # Rules
 //
-// All input of one key flows through one partition at every hop, so the outputs of a key on one stream come in the
-// order of its inputs. For every stream and input:
+// An input has effects on units: the soak program's keys, wordcount's words of an input partition, passthrough's pairs of
+// partitions. The outputs of a unit on one stream come in the order of its inputs. For every stream and effect:
 //
-//	duplicate     a second output of the same input
-//	lost          an owed output that had not come when one of a later input of the same key came, or at the end
-//	out_of_order  an output that comes after one of a later input of the same key
+//	duplicate     a second output of the same effect
+//	lost          an owed output that had not come when one of a later input of the same unit came, or when the input had
+//	              had all its effects, or at the end
+//	out_of_order  an output that comes after one of a later input of the same unit
 //	wrong_value   the output's key or value is not what the model says
 //	unexpected    an output of an unknown input, or one that the input does not owe
 //	state_mismatch  at the end: a store, its changelog and the model differ
 //
-// Under at_least_once only streams with one output for each input are judged: a missing one is lost, further ones are
-// counted as duplicates and are no violation. Values are not checked there, for processing an input again shifts
-// counts, sums and the points at which a filter lets them pass; stores are compared with their changelogs only.
+// With Config.Group the verifier follows inputs through the program: the group has committed them, then what was in the
+// first repartition topic at that time, and so on, and then the outputs were read to where they ended. What an input owes
+// and was not seen by then is lost, also where no later output shows it.
 //
-// The verdict is unknown when it could not be decided: inputs or outputs before the first readable offset are gone,
-// inputs carry no usable provenance, a transaction stays open, or the cluster does not answer. From the first input
-// without usable provenance on, outputs are counted but not judged.
+// # Caches
+//
+// With Config.Cached a record cache swallows intermediate results. An output of an input must be what the model says for
+// it, and one of a later input of the same unit stands for those before. What is not shown for single inputs (the numbers
+// of a group of keys, the count of a word in several partitions) is bounded: it lies between what must have gone in
+// by then and all that there is, never falls, and is known exactly at the end. So an intermediate value of these that
+// is altered within its bounds is not noticed, a final one is.
+//
+// # At least once
+//
+// Under at_least_once only streams with an output for each input are judged: a missing one is lost, further ones are
+// counted as duplicates and are no violation. Neither order nor values are checked there, except of a program without
+// state: processing again shifts counts, sums and the points at which a filter lets them pass, and a former owner's late
+// writes to a changelog can take a later one back. Of counts that come out of a cache only that there is none is noticed.
+// Stores are compared with their changelogs only, and only those that have had one owner.
+//
+// # No provenance
+//
+// Where neither the first inputs nor a load of one's own carry a provenance, as with applications that others feed, the
+// model judges alone: outputs are matched with the oldest input that owes one like it. Then the order of equal records,
+// and which of them is missing, is not known, and of the soak program's group sums only that they rise and how they end.
+// Inputs without it among others that have it, and keys that are in several partitions, make the verdict unknown.
+//
+// The verdict is unknown, too, when it could not be decided: inputs or outputs before the first readable offset are gone, a
+// transaction stays open, or the cluster does not answer.
 package verify

@@ -20,7 +20,7 @@ func TestHistogramBuckets(t *testing.T) {
 }
 
 func TestHistogramQuantiles(t *testing.T) {
-	seed := rand.Uint64()
+	seed := newSeed()
 	rng := rand.New(rand.NewPCG(seed, 0))
 	var h histogram
 	if h.latency() != (Latency{}) {

@@ -59,21 +59,10 @@ func (t *tracker) drop(q *queue, n int) {
 	t.held -= n
 }
 
-// waitsForOrder tells what a held output waits for: true for other outputs, false for its input.
-func (t *tracker) waitsForOrder(o *outputRecord) bool {
-	if !o.hasHeader {
-		return false
-	}
-	b := t.backlogs[o.provenance.Partition]
-	n, where := b.find(o.provenance.Run, o.provenance.Sequence)
-	return where == placeKnown && b.at(n).open.Has(o.stream)
-}
-
-// judgedBelow tells whether no output below an offset is held, except behind one that waits for the order that others
-// show: nothing waits for the streams of those.
+// judgedBelow tells whether no output below an offset is held.
 func (t *tracker) judgedBelow(stream int, partition int32, end int64) bool {
 	q := t.queues[stream][partition]
-	return q == nil || len(q.items) == 0 || q.items[0].offset >= end || t.waitsForOrder(&q.items[0])
+	return q == nil || len(q.items) == 0 || q.items[0].offset >= end
 }
 
 // full tells whether an output partition should not be read any further for now.
@@ -96,13 +85,17 @@ func (t *tracker) oldestHeld() time.Time {
 }
 
 // expire decides held outputs that were seen before a point in time, knowing that all inputs written until then have
-// been taken since. If order is true, the same holds for all outputs that others wait for.
-func (t *tracker) expire(before time.Time, order bool) {
+// been taken since; and the same of all outputs on streams of a lesser depth than the given one.
+func (t *tracker) expire(before time.Time, depth int) {
 	for again := true; again && t.held > 0; {
 		again = false
-		for _, partitions := range t.queues {
+		for stream, partitions := range t.queues {
+			if t.streams[stream].Depth > depth {
+				continue
+			}
 			for _, q := range partitions {
-				if len(q.items) > 0 && q.items[0].seen.Before(before) && t.expireOne(&q.items[0], order) {
+				if len(q.items) > 0 && q.items[0].seen.Before(before) {
+					t.expireOne(&q.items[0])
 					t.drop(q, 1)
 					again = true
 				}
@@ -112,96 +105,44 @@ func (t *tracker) expire(before time.Time, order bool) {
 	}
 }
 
-// expireOne decides a held output; it returns false if that is not possible.
-func (t *tracker) expireOne(o *outputRecord, order bool) bool {
-	if t.waitsForOrder(o) {
-		if !order {
-			return false
-		}
-		// The output that would have decided is missing, which is reported as lost where it is owed.
-		b := t.backlogs[o.provenance.Partition]
-		n, _ := b.find(o.provenance.Run, o.provenance.Sequence)
-		e := b.at(n)
-		e.open &^= Bit(o.stream)
-		e.seen |= Bit(o.stream)
-		t.settle(b, n)
-		return true
+// expireAll decides all held outputs: nothing more will be seen.
+func (t *tracker) expireAll(now time.Time) {
+	t.release()
+	for depth := range t.depth + 1 {
+		t.expire(now.Add(time.Hour), depth)
 	}
-	if t.judgeOutput(o) {
-		return true
-	}
-	detail := "there is no such input"
-	if !o.hasHeader {
-		detail = "it carries no provenance, as all inputs do"
-	}
-	t.report(KindUnexpected, o, "", detail)
-	return true
 }
 
-// relax ends the judgement of values and of streams that depend on them.
-func (t *tracker) relax() {
-	if t.lax {
+// expireOne decides a held output that has waited in vain.
+func (t *tracker) expireOne(o *outputRecord) {
+	switch {
+	case t.judgeOutput(o):
+		return
+	case !o.hasHeader && t.anonymous.on:
+		t.judgeAnonymous(o, true)
+		return
+	case !o.hasHeader:
+		t.report(KindUnexpected, o, "", "it carries no provenance, as all inputs do")
 		return
 	}
-	t.lax = true
-	t.mask(t.always)
-}
-
-// blindfold ends the judgement of outputs.
-func (t *tracker) blindfold() {
-	t.mask(0)
-	t.blind = true
-	t.release()
-}
-
-// mask drops what entries owe on all other streams.
-func (t *tracker) mask(keep Bits) {
-	for _, b := range t.backlogs {
-		for n := b.head; n < b.tail; n = max(n+1, b.head) {
-			e := b.at(n)
-			if e.due|e.open == 0 {
-				continue
-			}
-			e.due, e.open = e.due&keep, 0
-			t.settle(b, n)
-		}
+	b := t.backlogs[o.provenance.Partition]
+	first, where := b.find(o.provenance.Run, o.provenance.Sequence)
+	if where != placeKnown {
+		t.report(KindUnexpected, o, "", "there is no such input")
+		return
 	}
-}
-
-// end declares lost what is still owed by inputs below the given offsets, one for each input partition.
-func (t *tracker) end(ends []int64, at time.Time) {
-	for p, b := range t.backlogs {
-		for n := b.head; n < b.tail; n = max(n+1, b.head) {
-			if e := b.at(n); e.offset >= ends[p] {
-				break
-			}
-			for s := range t.streams {
-				if n >= b.head && b.at(n).due.Has(s) { // losing the last one forgets the entry
-					t.lose(b, n, int32(p), s, nil, at)
-				}
-			}
-		}
+	n, _ := t.effectOf(b, first, o)
+	e := b.at(n)
+	if !e.Open.Has(o.stream) {
+		t.match(b, n, o, true, true) // it says more than there is
+		return
 	}
-	t.relaxOpen()
-}
-
-// relaxOpen drops what could not be decided because the deciding output is missing.
-func (t *tracker) relaxOpen() {
-	for _, b := range t.backlogs {
-		for n := b.head; n < b.tail; n = max(n+1, b.head) {
-			if e := b.at(n); e.open != 0 {
-				e.open = 0
-				t.settle(b, n)
-			}
-		}
+	// The output that would have decided is missing, which is reported as lost where it is owed.
+	if t.streams[o.stream].Skips {
+		t.model.Missed(o.stream, &e.Effect)
+		t.blame(b, e, o.stream, o, "the output before, of which this one is made, is missing", o.seen)
 	}
-}
-
-// passed returns for each input partition the offset below which the effect of every input was seen.
-func (t *tracker) passed() []int64 {
-	offsets := make([]int64, len(t.backlogs))
-	for p, b := range t.backlogs {
-		offsets[p] = b.passed
-	}
-	return offsets
+	e.Open &^= Bit(o.stream)
+	e.seen |= Bit(o.stream)
+	t.settle(b, n)
 }

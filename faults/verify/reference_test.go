@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -26,61 +27,132 @@ type message struct {
 	created    time.Time
 }
 
-// reference is a soak program written apart from the model: four sub-topologies of tasks that take records from the
-// logs before them in an order that the seed decides. Its state survives everything, so what it writes is exactly-once,
-// unless it is told to process records again.
+// program is a program written apart from its model: sub-topologies of tasks, with stores.
+type program struct {
+	stores [][]string // by sub-topology, in the order in which caches are flushed
+	// step processes a record.
+	step func(r *reference, sub, p int, m message)
+	// forward passes a change of a store on. The message is that of the last put, with the key of the entry.
+	forward map[string]func(r *reference, p int, m message, value, old []byte)
+	// generate makes up the n-th input; a nil key goes to any partition.
+	generate func(r *reference, n, keys int) (key, value []byte)
+}
+
+func programOf(model string) program {
+	switch model {
+	case ModelPassthrough:
+		return referencePassthrough()
+	case ModelWordcount:
+		return referenceWordcount()
+	default:
+		return referenceSoak()
+	}
+}
+
+// reference runs a program in tasks that take records from the logs before them, commit and flush their caches in an
+// order that the seed decides. Its state survives everything, so what it writes is exactly-once, unless it is told to
+// process records again.
 type reference struct {
+	program
+	model      string
+	mode       Mode
 	partitions int
 	rng        *rand.Rand
-	repeat     float64 // probability that a task of the second sub-topology processes its last records again
+	repeat     float64 // probability that a task goes back to somewhere behind its last commit
+	evict      float64 // probability that a put empties the cache of its store
+	bare       bool    // inputs carry no provenance
+	wild       bool    // amounts of the soak program may be anything
 
 	inputs     [][]message            // by partition
 	outputs    map[string][][]message // by role, then partition
 	changelogs map[string][][]message // by store, then partition
 	stores     map[string][]table
-	hops       [4][][]message // what each sub-topology reads
-	taken      [4][]int
+	caches     map[string][]*dirty
+	hops       [][][]message // what each sub-topology reads
+	taken      [][]int
+	committed  [][]int
+	perKey     map[string]int64 // inputs generated
+	sequence   []int64
+
+	walk        walk
+	checkpoints []checkpoint
+}
+
+// dirty is the cache of a store of a task.
+type dirty struct {
+	keys    []string // in the order in which they became dirty
+	entries map[string]message
+}
+
+// checkpoint says that all that inputs below have brought about lies below the ends of the outputs.
+type checkpoint struct {
+	inputs []int
+	ends   map[string][]int // by role
+}
+
+// walk is a checkpoint on its way through the sub-topologies.
+type walk struct {
+	inputs []int
+	sub    int
+	want   []int // of that sub-topology's inputs
 }
 
 func newReference(rng *rand.Rand, partitions int) *reference {
+	return newProgram(ModelSoak, Mode{}, rng, partitions)
+}
+
+func newProgram(model string, mode Mode, rng *rand.Rand, partitions int) *reference {
 	r := &reference{
+		program: programOf(model), model: model, mode: mode, evict: 0.02,
 		partitions: partitions, rng: rng, inputs: make([][]message, partitions),
 		outputs: make(map[string][][]message), changelogs: make(map[string][][]message), stores: make(map[string][]table),
+		caches: make(map[string][]*dirty), perKey: make(map[string]int64), sequence: make([]int64, partitions),
 	}
-	m := newSoak(testHash)
+	m := r.newModel()
 	for _, s := range m.Streams() {
 		r.outputs[s.Role] = make([][]message, partitions)
 	}
 	for _, s := range m.Stores() {
 		r.changelogs[s], r.stores[s] = make([][]message, partitions), newTables(partitions)
+		for range partitions {
+			r.caches[s] = append(r.caches[s], &dirty{entries: make(map[string]message)})
+		}
 	}
-	for i := range r.hops {
-		r.hops[i], r.taken[i] = make([][]message, partitions), make([]int, partitions)
+	for range r.program.stores {
+		r.hops = append(r.hops, make([][]message, partitions))
+		r.taken, r.committed = append(r.taken, make([]int, partitions)), append(r.committed, make([]int, partitions))
 	}
 	return r
 }
 
+func (r *reference) newModel() Model {
+	m, err := newModel(r.model, r.mode, testHash)
+	if err != nil {
+		panic(err)
+	}
+	outputs := make([]int, len(m.Streams()))
+	for s := range outputs {
+		outputs[s] = r.partitions
+	}
+	m.Partitions(r.partitions, outputs)
+	return m
+}
+
 // generate appends inputs of some keys to the input topic.
 func (r *reference) generate(run uint64, records, keys int) {
-	perKey := make([]int64, keys)
-	sequence := make([]int64, r.partitions)
+	clear(r.perKey)
+	clear(r.sequence)
 	for i := range records {
-		k := r.rng.IntN(keys)
-		name := fmt.Appendf(nil, "key-%06d", k)
-		p := testHash(name) % uint32(r.partitions)
-		value := make([]byte, 20)
-		amount := uint64(r.rng.IntN(10000))
-		if r.rng.IntN(8) == 0 {
-			amount += uint64(perKey[k]) * 10000
+		key, value := r.program.generate(r, i, keys)
+		p := r.partitionFor(key)
+		origin := Provenance{Run: run, Partition: int32(p), Sequence: r.sequence[p], KeySequence: r.perKey[string(key)]}
+		r.perKey[string(key)]++
+		r.sequence[p]++
+		m := message{key: key, value: value, header: origin.Encode(), created: testStart.Add(time.Duration(i) * time.Millisecond)}
+		if r.bare {
+			m.header = nil
 		}
-		binary.BigEndian.PutUint64(value, amount)
-		if r.rng.IntN(50) == 0 {
-			value = value[:r.rng.IntN(8)]
-		}
-		origin := Provenance{Run: run, Partition: int32(p), Sequence: sequence[p], KeySequence: perKey[k]}
-		perKey[k]++
-		sequence[p]++
-		r.input(int32(p), message{key: name, value: value, header: origin.Encode(), created: testStart.Add(time.Duration(i) * time.Millisecond)})
+		r.input(int32(p), m)
 	}
 }
 
@@ -89,104 +161,109 @@ func (r *reference) input(p int32, m message) {
 	r.hops[0][p] = append(r.hops[0][p], m)
 }
 
-// run processes everything.
+func (r *reference) partitionFor(key []byte) int {
+	if key == nil {
+		return r.rng.IntN(r.partitions)
+	}
+	return partitionOf(testHash, key, r.partitions)
+}
+
+// run processes everything and commits it.
 func (r *reference) run() {
 	for {
 		var ready [][2]int
 		for sub := range r.hops {
 			for p := range r.hops[sub] {
-				if r.taken[sub][p] < len(r.hops[sub][p]) {
+				if r.committed[sub][p] < len(r.hops[sub][p]) {
 					ready = append(ready, [2]int{sub, p})
 				}
 			}
 		}
+		r.follow()
 		if len(ready) == 0 {
 			return
 		}
 		task := ready[r.rng.IntN(len(ready))]
+		sub, p := task[0], task[1]
 		for range 1 + r.rng.IntN(8) {
-			r.step(task[0], task[1])
+			if n := r.taken[sub][p]; n < len(r.hops[sub][p]) {
+				r.taken[sub][p]++
+				r.step(r, sub, p, r.hops[sub][p][n])
+			}
+		}
+		switch {
+		case r.rng.Float64() < r.repeat:
+			r.crash(sub, p)
+		case r.rng.IntN(4) == 0 || r.taken[sub][p] == len(r.hops[sub][p]):
+			r.commit(sub, p)
 		}
 	}
 }
 
-func (r *reference) step(sub, p int) {
-	n := r.taken[sub][p]
-	if n == len(r.hops[sub][p]) {
-		return
+// commit flushes the caches of a task and notes its position.
+func (r *reference) commit(sub, p int) {
+	for _, store := range r.program.stores[sub] {
+		r.flush(store, p)
 	}
-	r.taken[sub][p]++
-	m := r.hops[sub][p][n]
-	switch sub {
-	case 0:
-		if len(m.value) >= 8 {
-			reversed := slices.Clone(m.key)
-			slices.Reverse(reversed)
-			r.send(1, m, reversed, m.value[:8])
-		}
-	case 1:
-		r.aggregateKey(p, m)
-		if r.rng.Float64() < r.repeat {
-			r.taken[sub][p] = max(0, n-r.rng.IntN(4))
-		}
-	case 2:
-		r.aggregateGroup(p, m)
-	case 3:
-		events, peak := r.pair(storeTotal, p, totalKey)
-		peak = max(peak, number(m.value))
-		r.put(storeTotal, p, m, events+1, peak)
-		r.write("total", m, events+1, peak)
-	}
+	r.committed[sub][p] = r.taken[sub][p]
 }
 
-func (r *reference) aggregateKey(p int, m message) {
-	amount := number(m.value)
-	count, _ := r.pair(storeCount, p, string(m.key))
-	r.put(storeCount, p, m, count+1)
-	if (count+1)%10 == 0 {
-		r.write("count", m, count+1)
+// crash loses what a task has in its caches, not what it has written.
+func (r *reference) crash(sub, p int) {
+	for _, store := range r.program.stores[sub] {
+		r.caches[store][p] = &dirty{entries: make(map[string]message)}
 	}
-	sum, _ := r.pair(storeSum, p, string(m.key))
-	r.put(storeSum, p, m, sum+amount)
-	if (sum+amount)%10 == 0 {
-		r.write("sum", m, sum+amount)
-	}
-	old := int64(-1)
-	if v, ok := r.stores[storeMax][p][string(m.key)]; ok {
-		old = number(v)
-	}
-	peak := max(old, amount)
-	r.put(storeMax, p, m, peak, peak-old)
-	r.write("max", m, peak, peak-old)
-	if peak > old {
-		group := fmt.Appendf(nil, "group-%02d", int(testHash(m.key)&0x7fffffff)%16)
-		r.send(2, m, group, pack(peak, peak-old))
-	}
+	r.taken[sub][p] = r.committed[sub][p]
 }
 
-func (r *reference) aggregateGroup(p int, m message) {
-	group := string(m.key)
-	count, _ := r.pair(storeGroupCount, p, group)
-	r.put(storeGroupCount, p, m, count+1)
-	if (count+1)%10 == 0 {
-		r.write("group-count", m, count+1)
+// follow looks how far what was read at some time has come.
+func (r *reference) follow() {
+	w := &r.walk
+	if w.want == nil {
+		w.sub, w.inputs = 0, make([]int, r.partitions)
+		for p := range w.inputs {
+			w.inputs[p] = r.taken[0][p] + r.rng.IntN(len(r.inputs[p])-r.taken[0][p]+1)/8
+		}
+		w.want = w.inputs
 	}
-	sum, _ := r.pair(storeGroupSum, p, group)
-	sum += number(m.value[8:])
-	r.put(storeGroupSum, p, m, sum)
-	if sum%10 == 0 {
-		r.write("group-sum", m, sum)
+	for {
+		for p, want := range w.want {
+			if r.committed[w.sub][p] < want {
+				return
+			}
+		}
+		if w.sub++; w.sub == len(r.hops) {
+			break
+		}
+		w.want = lengths(r.hops[w.sub])
 	}
-	peak, _ := r.pair(storeGroupMax, p, group)
-	peak = max(peak, number(m.value))
-	r.put(storeGroupMax, p, m, peak)
-	r.write("group-max", m, peak)
-	r.send(3, m, []byte(totalKey), pack(peak))
+	c := checkpoint{inputs: w.inputs, ends: make(map[string][]int)}
+	for role, logs := range r.outputs {
+		c.ends[role] = lengths(logs)
+	}
+	r.checkpoints = append(r.checkpoints, c)
+	w.want = nil
+}
+
+func lengths(logs [][]message) []int {
+	all := make([]int, len(logs))
+	for p := range logs {
+		all[p] = len(logs[p])
+	}
+	return all
+}
+
+// get returns an entry of a store, through its cache; nil if there is none.
+func (r *reference) get(store string, p int, key []byte) []byte {
+	if m, ok := r.caches[store][p].entries[string(key)]; ok {
+		return m.value
+	}
+	return r.stores[store][p][string(key)]
 }
 
 // pair reads a store's value of one or two numbers; zeros if there is none.
-func (r *reference) pair(store string, p int, key string) (a, b int64) {
-	v := r.stores[store][p][key]
+func (r *reference) pair(store string, p int, key []byte) (a, b int64) {
+	v := r.get(store, p, key)
 	if len(v) >= 8 {
 		a = number(v)
 	}
@@ -196,20 +273,53 @@ func (r *reference) pair(store string, p int, key string) (a, b int64) {
 	return a, b
 }
 
+// put changes an entry, named by the message's key.
 func (r *reference) put(store string, p int, m message, numbers ...int64) {
-	value := pack(numbers...)
-	r.stores[store][p].put(m.key, value)
-	r.changelogs[store][p] = append(r.changelogs[store][p], message{key: m.key, value: value, created: m.created})
+	m.value = pack(numbers...)
+	if !r.mode.Cached || store == storeMax { // the one store that is not cached
+		r.write(store, p, m)
+		return
+	}
+	c := r.caches[store][p]
+	if _, ok := c.entries[string(m.key)]; !ok {
+		c.keys = append(c.keys, string(m.key))
+	}
+	c.entries[string(m.key)] = m
+	if r.rng.Float64() < r.evict {
+		r.flush(store, p)
+	}
 }
 
-func (r *reference) write(role string, m message, numbers ...int64) {
-	p := int(testHash(m.key)&0x7fffffff) % r.partitions
+func (r *reference) flush(store string, p int) {
+	c := r.caches[store][p]
+	r.caches[store][p] = &dirty{entries: make(map[string]message)}
+	for _, key := range c.keys {
+		r.write(store, p, c.entries[key])
+	}
+}
+
+// write takes an entry to the store and passes it on.
+func (r *reference) write(store string, p int, m message) {
+	old := slices.Clone(r.stores[store][p][string(m.key)])
+	r.stores[store][p].put(m.key, m.value)
+	r.changelogs[store][p] = append(r.changelogs[store][p], message{key: m.key, value: m.value, created: m.created})
+	r.forward[store](r, p, m, m.value, old)
+}
+
+// to writes a record to an output.
+func (r *reference) to(role string, m message, numbers ...int64) {
 	m.value = pack(numbers...)
+	r.emit(role, m)
+}
+
+func (r *reference) emit(role string, m message) {
+	p := r.partitionFor(m.key)
 	r.outputs[role][p] = append(r.outputs[role][p], m)
 }
 
+// send writes a record to what the next sub-topology reads.
 func (r *reference) send(sub int, m message, key, value []byte) {
-	p := int(testHash(key)&0x7fffffff) % r.partitions
+	p := r.partitionFor(key)
 	m.key, m.value = key, value
 	r.hops[sub][p] = append(r.hops[sub][p], m)
 }
@@ -217,8 +327,8 @@ func (r *reference) send(sub int, m message, key, value []byte) {
 // digests returns what the owners of the stores would say.
 func (r *reference) digests() []StoreDigest {
 	var all []StoreDigest
-	for store, tables := range r.stores {
-		for p, t := range tables {
+	for _, store := range slices.Sorted(maps.Keys(r.stores)) {
+		for p, t := range r.stores[store] {
 			all = append(all, StoreDigest{
 				Store: store, Task: fmt.Sprintf("1_%d", p), Partition: int32(p), Sum: t.digest(), Entries: int64(len(t)),
 				Position: int64(len(r.changelogs[store][p])),

@@ -1,12 +1,18 @@
 package verify
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"time"
 )
 
-// maxMissing bounds how many lost outputs are remembered in case they come late after all.
-const maxMissing = 10_000
+const (
+	// maxMissing bounds how many lost outputs are remembered in case they come late after all.
+	maxMissing = 10_000
+	// anonymousRun stands for the run of inputs without provenance, whose offsets serve as sequences.
+	anonymousRun = 0
+)
 
 // inputRecord is an input as the tracker wants it. The slices are only used during the call.
 type inputRecord struct {
@@ -31,39 +37,51 @@ type outputRecord struct {
 	epoch      int16
 }
 
-// missingKey names an owed output.
-type missingKey struct {
-	partition int32
-	stream    int32
-	run       uint64
-	seq       int64
+// owedName names an output that an effect owes.
+type owedName struct {
+	partition, stream, unit int32 // the unit is noUnit where inputs have one effect only
+	run                     uint64
+	seq                     int64
+}
+
+// lane is the part of a free unit's outputs that are in one partition of a stream.
+type lane struct {
+	stream, unit, partition int32
 }
 
 // tracker matches outputs with inputs. It knows no Kafka and no clock, and belongs to one goroutine.
 //
-// Its memory follows the number of keys and the lag: an input is forgotten as soon as it and all inputs before it in
-// its partition are settled. The entries of a key are chained, so that an output can declare the ones before it lost.
+// Its memory follows the number of units and the lag: an input is forgotten as soon as it and all inputs before it in
+// its partition are settled. The entries of a unit are chained, so that an output can decide about the ones before it.
 type tracker struct {
 	model       Model
+	splits      bool
 	streams     []Stream
+	depth       int // the greatest of the streams
 	inputTopic  string
 	topics      []string // by stream
 	judge       *judge
 	run         uint64 // counters and latency are about this run's inputs; 0 = all
 	atLeastOnce bool
 
-	lax     bool // values and conditional streams are not judged
-	onlyRun bool // outputs of other runs are not judged
-	blind   bool // no output is judged any more
-	foreign bool // there are inputs without provenance, so outputs without it are not judged
-	always  Bits
+	lax       bool // what depends on inputs before is not judged
+	onlyRun   bool // outputs of other runs are not judged
+	blind     bool // no output is judged any more
+	named     bool // an input with provenance was seen
+	mixed     bool // some inputs carry none, so outputs without it are not judged
+	always    Bits
+	anonymous anonymous
 
 	backlogs []*backlog // by input partition
-	ids      map[string]int32
-	first    []int64   // by key: number of its first entry in its backlog, -1 = none
-	last     []int64   // by key: number of its newest entry
-	cursor   [][]int64 // by stream and key: no entry before this one is unseen and not declared lost
-	missing  map[missingKey]int
+	effects  []Effect   // of the input at work
+	home     []int32    // by unit: its input partition, -1 = not met yet
+	first    []int64    // by unit: number of its first entry in its backlog, -1 = none
+	last     []int64    // by unit: number of its newest entry
+	cursor   [][]int64  // by stream and unit: no entry before this one is unseen and not decided
+	free     bool       // there are free units
+	lanes    map[lane]int64
+	missing  map[owedName]int
+	recent   recent
 	queues   []map[int32]*queue // by stream and output partition
 	held     int                // records in all queues
 }
@@ -71,17 +89,18 @@ type tracker struct {
 // newTracker builds a tracker for input partitions that begin at the given offsets.
 func newTracker(model Model, j *judge, inputTopic string, topics []string, starts []int64, run uint64) *tracker {
 	t := &tracker{
-		model: model, streams: model.Streams(), inputTopic: inputTopic, topics: topics, judge: j, run: run,
+		model: model, splits: model.Splits(), streams: model.Streams(), inputTopic: inputTopic, topics: topics, judge: j, run: run,
 		atLeastOnce: j.atLeastOnce, lax: j.atLeastOnce,
-		ids: make(map[string]int32), missing: make(map[missingKey]int),
+		lanes: make(map[lane]int64), missing: make(map[owedName]int),
 	}
-	for _, start := range starts {
-		t.backlogs = append(t.backlogs, newBacklog(start))
+	for p, start := range starts {
+		t.backlogs = append(t.backlogs, newBacklog(int32(p), start))
 	}
 	for i, s := range t.streams {
 		if s.Always {
 			t.always |= Bit(i)
 		}
+		t.depth = max(t.depth, s.Depth)
 		t.queues = append(t.queues, make(map[int32]*queue))
 	}
 	t.cursor = make([][]int64, len(t.streams))
@@ -90,9 +109,8 @@ func newTracker(model Model, j *judge, inputTopic string, topics []string, start
 
 // input takes the next record of an input partition.
 func (t *tracker) input(r *inputRecord) {
-	key := t.keyID(r.key)
-	var e entry
-	e.due, e.open = t.model.Apply(int(key), r.key, r.value, &e.facts)
+	origin, ok := t.origin(r)
+	t.effects = t.model.Apply(r.partition, r.key, r.value, t.effects[:0])
 	if t.run == 0 || r.hasHeader && r.provenance.Run == t.run {
 		t.judge.in++
 	}
@@ -100,48 +118,103 @@ func (t *tracker) input(r *inputRecord) {
 	switch {
 	case t.blind:
 		return
-	case !r.hasHeader:
+	case t.anonymous.on && r.hasHeader:
+		t.judge.doubt("inputs with provenance among others without, the first at %s", t.inputName(r.partition, r.offset))
+		t.blindfold()
+		return
+	case !ok:
 		// It may decide the order that conditional streams depend on, and its outputs do not name it.
-		t.foreign = true
+		t.mixed = true
 		t.judge.doubt("inputs without provenance, the first at %s", t.inputName(r.partition, r.offset))
 		t.relax()
 		return
-	case t.onlyRun && r.provenance.Run != t.run:
+	case t.onlyRun && origin.Run != t.run:
 		return
-	case r.provenance.Partition != r.partition || !b.follows(r.provenance.Run, r.provenance.Sequence):
+	case origin.Partition != r.partition || !b.follows(origin.Run, origin.Sequence):
 		t.judge.doubt("input %s does not continue the sequence of its run and partition", t.inputName(r.partition, r.offset))
 		t.blindfold()
 		return
 	}
-	if t.lax {
-		e.due, e.open = e.due&t.always, 0
+	for i := range t.effects {
+		if unit := t.effects[i].Unit; int(unit) < len(t.home) && unit != noUnit && t.home[unit] >= 0 && t.home[unit] != r.partition {
+			t.judge.doubt("the key of input %s is in several partitions, so that the order of its records is not known", t.inputName(r.partition, r.offset))
+			t.blindfold()
+			return
+		}
 	}
-	e.key, e.seq, e.offset, e.next, e.run = key, r.provenance.Sequence, r.offset, -1, int32(len(b.runs)-1)
-	n := b.push(e)
-	if t.counted(b, &e) {
-		t.judge.pending++
-	}
-	if t.first[key] < 0 {
-		t.first[key] = n
-	} else {
-		b.at(t.last[key]).next = n
-	}
-	t.last[key] = n
-	t.settle(b, n)
+	t.push(b, origin.Sequence, r)
 }
 
-// keyID returns the number of a key, a new one at its first sight.
-func (t *tracker) keyID(key []byte) int32 {
-	if id, ok := t.ids[string(key)]; ok {
-		return id
+// origin returns what names an input. Where the first inputs carry no provenance, and no load is known that would give
+// them one, none is expected to: then it is the place in the log.
+func (t *tracker) origin(r *inputRecord) (Provenance, bool) {
+	if r.hasHeader {
+		t.named = true
+		return r.provenance, true
 	}
-	id := int32(len(t.ids))
-	t.ids[string(key)] = id
-	t.first, t.last = append(t.first, -1), append(t.last, -1)
-	for s := range t.cursor {
-		t.cursor[s] = append(t.cursor[s], 0)
+	if t.named || t.run != 0 {
+		return Provenance{}, false
 	}
-	return id
+	if !t.anonymous.on {
+		t.anonymous.on = true
+		t.model.Anonymous()
+	}
+	return Provenance{Run: anonymousRun, Partition: r.partition, Sequence: r.offset}, true
+}
+
+// push appends the effects of an input to its backlog.
+func (t *tracker) push(b *backlog, seq int64, r *inputRecord) {
+	if len(t.effects) == 0 {
+		t.effects = append(t.effects, Effect{Unit: noUnit})
+	}
+	if len(t.effects) > 1 {
+		slices.SortFunc(t.effects, func(x, y Effect) int { return cmp.Compare(x.Unit, y.Unit) })
+	}
+	width, begin := int32(len(t.effects)), b.tail
+	b.next = r.offset + 1
+	for i := range t.effects {
+		e := entry{
+			Effect: t.effects[i], seq: seq, offset: r.offset, next: -1, run: int32(len(b.runs) - 1),
+			nth: int32(i), width: width, rest: width,
+		}
+		if t.lax {
+			e.Due, e.Open = e.Due&t.always, 0
+		}
+		n := b.push(e)
+		if e.Unit == noUnit {
+			continue
+		}
+		if e.Free {
+			t.free = true
+			if t.anonymous.on {
+				t.print(&e, entryAt{r.partition, n})
+			}
+		}
+		t.meet(e.Unit, r.partition)
+		if t.first[e.Unit] < 0 {
+			t.first[e.Unit] = n
+		} else {
+			b.at(t.last[e.Unit]).next = n
+		}
+		t.last[e.Unit] = n
+	}
+	if t.counted(b, b.at(begin)) {
+		t.judge.pending++
+	}
+	for n := begin; n < begin+int64(width) && n >= b.head; n++ {
+		t.settle(b, n)
+	}
+}
+
+// meet makes room for a unit.
+func (t *tracker) meet(unit, partition int32) {
+	for int(unit) >= len(t.first) {
+		t.home, t.first, t.last = append(t.home, -1), append(t.first, -1), append(t.last, -1)
+		for s := range t.cursor {
+			t.cursor[s] = append(t.cursor[s], 0)
+		}
+	}
+	t.home[unit] = partition
 }
 
 // counted tells whether an entry belongs to the run that the counters are about.
@@ -152,160 +225,83 @@ func (t *tracker) counted(b *backlog, e *entry) bool {
 // settle takes note that an entry may owe nothing any more, and forgets what can be forgotten.
 func (t *tracker) settle(b *backlog, n int64) {
 	e := b.at(n)
-	if e.due|e.open != 0 {
+	if e.settled || e.Due|e.Open != 0 {
 		return
 	}
-	if t.counted(b, e) {
+	e.settled = true
+	first := b.at(n - int64(e.nth))
+	first.spoiled = first.spoiled || e.lost != 0
+	if first.rest--; first.rest > 0 {
+		return
+	}
+	if t.counted(b, first) {
 		t.judge.pending--
-		if e.lost == 0 {
+		if !first.spoiled {
 			t.judge.processed++
 		}
 	}
-	for b.head < b.tail && b.at(b.head).due|b.at(b.head).open == 0 {
-		h := b.at(b.head)
-		t.first[h.key] = h.next
-		if h.seen != 0 {
+	for b.head < b.tail && b.at(b.head).rest == 0 {
+		h := *b.at(b.head)
+		var shown Bits
+		for range h.width {
+			e := b.at(b.head)
+			shown |= e.seen | e.skipped
+			if e.Unit != noUnit {
+				t.first[e.Unit] = e.next
+			}
+			b.pop()
+		}
+		if shown != 0 {
 			// An input without effects proves nothing: the application may not have read it yet.
 			b.passed = h.offset + 1
 		}
-		b.pop()
 	}
 }
 
-// judgeOutput takes an output, unless it has to wait for something that was not seen yet: then it returns false and
-// has done nothing.
-func (t *tracker) judgeOutput(o *outputRecord) bool {
-	switch {
-	case t.blind || t.lax && !t.streams[o.stream].Always:
-		return true
-	case !o.hasHeader:
-		return t.foreign // else its input may be still to come, and may have no provenance either
-	case t.onlyRun && o.provenance.Run != t.run:
-		return true
-	case int(o.provenance.Partition) >= len(t.backlogs):
-		t.report(KindUnexpected, o, "", "its provenance names an input partition that does not exist")
-		return true
-	}
-	b := t.backlogs[o.provenance.Partition]
-	n, where := b.find(o.provenance.Run, o.provenance.Sequence)
-	switch where {
-	case placeAhead:
-		return false
-	case placeAbsent:
-		t.report(KindUnexpected, o, "", "there is no such input")
-	case placeBehind:
-		t.late(o)
-	case placeKnown:
-		if b.at(n).open.Has(o.stream) {
-			return false
-		}
-		t.match(b, n, o)
-	}
-	return true
-}
-
-// match judges an output whose input is known and not settled, or not forgotten yet.
-func (t *tracker) match(b *backlog, n int64, o *outputRecord) {
-	e := b.at(n)
-	s := o.stream
-	switch {
-	case e.lost.Has(s):
-		t.late(o)
-		return
-	case e.seen.Has(s):
-		t.report(KindDuplicate, o, t.inputName(o.provenance.Partition, e.offset), "")
+// relax ends the judgement of values and of streams that depend on them.
+func (t *tracker) relax() {
+	if t.lax {
 		return
 	}
-	owed := e.due.Has(s)
-	if owed && !t.atLeastOnce {
-		key := e.key
-		m := max(t.cursor[s][key], t.first[key])
-		t.cursor[s][key] = max(m, n)
-		for m < n {
-			next := b.at(m).next
-			if b.at(m).due.Has(s) {
-				t.lose(b, m, o.provenance.Partition, s, o, o.seen)
-			}
-			m = max(next, t.first[key]) // losing one may have forgotten the next ones, too
+	t.lax = true
+	t.model.Relax()
+	t.mask(t.always)
+}
+
+// blindfold ends the judgement of outputs.
+func (t *tracker) blindfold() {
+	t.mask(0)
+	t.blind = true
+	t.release()
+}
+
+// mask drops what entries owe on all other streams.
+func (t *tracker) mask(keep Bits) {
+	for _, b := range t.backlogs {
+		for n := b.head; n < b.tail; n = max(n+1, b.head) {
+			e := b.at(n)
+			e.Due, e.Open = e.Due&keep, 0
+			t.settle(b, n)
 		}
-		e = b.at(n) // losing may have moved the entries
-	}
-	if owed && t.streams[s].Latency && t.counted(b, e) {
-		t.judge.latency.add(o.seen.Sub(o.created))
-	}
-	e.seen |= Bit(s)
-	var wrong string
-	if !t.lax {
-		var due, settled Bits
-		wrong, due, settled = t.model.Check(s, int(e.key), &e.facts, o.key, o.value)
-		e.due |= due & e.open
-		e.open &^= due | settled
-	} else if !owed {
-		wrong = "the input owes no output here"
-	}
-	if wrong != "" {
-		kind := KindWrongValue
-		if !owed {
-			kind = KindUnexpected
-		}
-		t.report(kind, o, t.inputName(o.provenance.Partition, e.offset), wrong)
-	}
-	if owed {
-		e.due &^= Bit(s)
-		t.settle(b, n)
 	}
 }
 
-// lose declares an owed output of an entry lost. By is the output that proves it, nil at the end of the run.
-func (t *tracker) lose(b *backlog, n int64, partition int32, stream int, by *outputRecord, at time.Time) {
-	e := b.at(n)
-	e.due &^= Bit(stream)
-	settled, blame := t.model.Missed(stream, int(e.key), &e.facts)
-	e.open &^= settled
-	if blame {
-		e.lost |= Bit(stream)
-		w := Witness{Kind: KindLost, Input: t.inputName(partition, e.offset), At: at}
-		w.Detail = fmt.Sprintf("no output on %s until the end", t.topics[stream])
-		if by != nil {
-			w.Outputs = []string{t.outputName(by)}
-			w.Detail = "the output is already that of a later input of the same key"
-		}
-		i := t.judge.add(w)
-		if len(t.missing) < maxMissing {
-			t.missing[missingKey{partition, int32(stream), b.runs[e.run], e.seq}] = i
-		}
+// passed returns for each input partition the offset below which the effect of every input was seen.
+func (t *tracker) passed() []int64 {
+	offsets := make([]int64, len(t.backlogs))
+	for p, b := range t.backlogs {
+		offsets[p] = b.passed
 	}
-	t.settle(b, n)
+	return offsets
 }
 
-// late judges an output whose input owes it no more.
-func (t *tracker) late(o *outputRecord) {
-	k := missingKey{o.provenance.Partition, int32(o.stream), o.provenance.Run, o.provenance.Sequence}
-	if i, ok := t.missing[k]; ok {
-		delete(t.missing, k)
-		t.judge.found(i, t.outputName(o), "it came after the output of a later input of the same key", o.seen)
-		return
+// owed names what an entry owes on a stream.
+func (t *tracker) owed(b *backlog, e *entry, stream int) owedName {
+	name := owedName{partition: b.partition, stream: int32(stream), unit: noUnit, run: b.runs[e.run], seq: e.seq}
+	if t.splits {
+		name.unit = e.Unit
 	}
-	input := fmt.Sprintf("%s-%d sequence %d", t.inputTopic, o.provenance.Partition, o.provenance.Sequence)
-	repeated, wrong := true, ""
-	if !t.lax {
-		repeated, wrong = t.model.Late(o.stream, o.key, o.value)
-	}
-	switch {
-	case repeated:
-		t.report(KindDuplicate, o, input, "")
-	case wrong != "":
-		t.report(KindUnexpected, o, input, wrong)
-	}
-}
-
-// report adds a finding about an output.
-func (t *tracker) report(kind string, o *outputRecord, input, detail string) {
-	w := Witness{Kind: kind, Input: input, Outputs: []string{t.outputName(o)}, Detail: detail, At: o.seen}
-	if o.producerID >= 0 {
-		w.Transaction = fmt.Sprintf("producer id %d, epoch %d", o.producerID, o.epoch)
-	}
-	t.judge.add(w)
+	return name
 }
 
 func (t *tracker) inputName(partition int32, offset int64) string {
@@ -314,4 +310,36 @@ func (t *tracker) inputName(partition int32, offset int64) string {
 
 func (t *tracker) outputName(o *outputRecord) string {
 	return fmt.Sprintf("%s-%d@%d", t.topics[o.stream], o.partition, o.offset)
+}
+
+// recent remembers the last few outputs that need not come any more, since a later one stands for them. One that comes
+// all the same is out of order, and not a repetition.
+type recent struct {
+	names map[owedName]struct{}
+	ring  []owedName
+	next  int
+}
+
+// maxRecent is how many are remembered.
+const maxRecent = 1 << 14
+
+func (r *recent) add(name owedName) {
+	if r.names == nil {
+		r.names = make(map[owedName]struct{})
+	}
+	if len(r.ring) < maxRecent {
+		r.ring = append(r.ring, name)
+	} else {
+		delete(r.names, r.ring[r.next])
+		r.ring[r.next] = name
+		r.next = (r.next + 1) % maxRecent
+	}
+	r.names[name] = struct{}{}
+}
+
+// take tells whether a name is remembered, and forgets it.
+func (r *recent) take(name owedName) bool {
+	_, ok := r.names[name]
+	delete(r.names, name)
+	return ok
 }

@@ -16,8 +16,6 @@ import (
 const (
 	pollWait     = 100 * time.Millisecond
 	refreshEvery = 250 * time.Millisecond // of Status
-	// probeAfter is how long an output may be held before the verifier asks the broker where the inputs end.
-	probeAfter = time.Second
 )
 
 // Config says what to verify. Topics need not exist yet.
@@ -30,10 +28,17 @@ type Config struct {
 	Outputs    map[string]string // role of the model's stream to topic; all of the model's, none twice
 	Changelogs map[string]string // store to topic; compared with the model by Finish
 	Model      string            // name of the program's model
+	// Group is the program's consumer group, and Hops are its repartition topics, upstream first. With them the
+	// verifier knows while the program runs which inputs have had all their effects, also where a cache swallows
+	// outputs; without, only at the end.
+	Group string
+	Hops  []string
 
 	// Run is the load generator's run that the counters and the latency are about; 0 = all. Inputs of other runs
 	// on the same topic still take part in the model.
 	Run uint64
+	// Cached says that a record cache swallows intermediate results.
+	Cached bool
 	// AtLeastOnce says that the program may process inputs again: duplicates are counted, and are no violation.
 	AtLeastOnce bool
 	// From names offsets, by topic and partition, from which on to read instead of the log start. The program must
@@ -60,7 +65,7 @@ func (c *Config) Validate() error {
 	if c.Hash == nil {
 		errs = append(errs, errors.New("hash: missing"))
 	}
-	model, err := newModel(c.Model, c.Hash)
+	model, err := newModel(c.Model, c.mode(), c.Hash)
 	if err != nil {
 		return errors.Join(append(errs, err)...)
 	}
@@ -80,6 +85,8 @@ func (c *Config) Validate() error {
 	return errors.Join(errs...)
 }
 
+func (c *Config) mode() Mode { return Mode{Cached: c.Cached, AtLeastOnce: c.AtLeastOnce} }
+
 // Verifier is created by New. Run is its life; Status, Passed and Finish may be called from any goroutine.
 type Verifier struct {
 	config    Config
@@ -96,6 +103,9 @@ type Verifier struct {
 	streams map[string]int
 	amnesia bool // the model does not know what was before
 	probe   *probe
+	barrier *barrier
+
+	nextBarrier time.Time
 }
 
 // published is what other goroutines see; it does not change.
@@ -109,7 +119,7 @@ func New(c Config) (*Verifier, error) {
 	if err := c.Validate(); err != nil {
 		return nil, fmt.Errorf("verify config: %w", err)
 	}
-	model, err := newModel(c.Model, c.Hash)
+	model, err := newModel(c.Model, c.mode(), c.Hash)
 	if err != nil {
 		return nil, fmt.Errorf("verify config: %w", err)
 	}
@@ -148,6 +158,8 @@ func (v *Verifier) Run(ctx context.Context) error {
 		return err
 	}
 	defer r.close()
+	ctx, cancel := context.WithCancel(ctx) // what runs beside ends, too
+	defer cancel()
 	v.reader = r
 	starts, err := r.start(ctx, v.topics, v.config.From, func(err error) {
 		v.judge.waiting = err.Error()
@@ -188,6 +200,11 @@ func (v *Verifier) begin(starts offsets) {
 	for p := range inputs {
 		inputs[p] = v.reader.partitions[v.config.Input][p].next
 	}
+	outputs := make([]int, len(v.topics)-1)
+	for s, topic := range v.topics[1:] {
+		outputs[s] = len(v.reader.partitions[topic])
+	}
+	v.model.Partitions(len(inputs), outputs)
 	v.tracker = newTracker(v.model, v.judge, v.config.Input, v.topics[1:], inputs, v.config.Run)
 	v.judge.waiting = ""
 	for _, topic := range v.topics {
@@ -236,6 +253,7 @@ func (v *Verifier) step(ctx context.Context) {
 		v.runProbe(ctx)
 		v.throttle()
 	}
+	v.runBarrier(ctx)
 }
 
 func (v *Verifier) takeInputs(partition int32, records []*kgo.Record) {

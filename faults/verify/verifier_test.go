@@ -127,7 +127,7 @@ func TestDamage(t *testing.T) {
 			s := r.pick("sum", 0)
 			r.outputs["sum"][s.partition] = r.outputs["sum"][s.partition][:s.index]
 			return d
-		}, false, KindLost, "until the end"},
+		}, false, KindLost, "everything was read"},
 		"changelog altered": {func(r *reference, d []StoreDigest) []StoreDigest {
 			for _, log := range r.changelogs[storeSum] {
 				if n := len(log); n > 0 {

@@ -20,6 +20,26 @@ type soakGroup struct {
 	replay aggregate // the changes in the order of the group-max stream
 	counts filtered
 	sums   filtered
+	// ledgers follow count, sum and maximum where the order is not shown.
+	ledgers [3]ledger
+	maxima  int64 // outputs without provenance on the group-max stream
+}
+
+func (g *soakGroup) begin(number int) {
+	g.name = fmt.Appendf(nil, "group-%02d", number)
+	g.ledgers = [3]ledger{
+		{what: "group count", every: soakEvery}, {what: "group sum", every: soakEvery}, {what: "group max", every: 1, most: true},
+	}
+}
+
+// ledger returns the ledger of one of the group's streams.
+func (g *soakGroup) ledger(stream int) *ledger { return &g.ledgers[stream-soakGroupCount] }
+
+// note enters a change into the ledgers.
+func (g *soakGroup) note(delta, peak int64) {
+	for i, n := range [3]int64{1, delta, peak} {
+		g.ledgers[i].apply(n)
+	}
 }
 
 // follow takes the next change in the order of the group-max stream, which decides what else is owed for it.
@@ -37,17 +57,17 @@ func (g *soakGroup) follow(f *Facts) (due, settled Bits) {
 }
 
 // check judges a value of one of the group's streams.
-func (g *soakGroup) check(stream int, f *Facts, got int64) (wrong string, due, settled Bits) {
+func (g *soakGroup) check(stream int, f *Facts, got int64) Finding {
 	switch stream {
 	case soakGroupCount:
-		return g.counts.check("group count", got, f[factGroupCount]), 0, 0
+		return Finding{Wrong: g.counts.check("group count", got, f[factGroupCount])}
 	case soakGroupSum:
-		return g.sums.check("group sum", got, f[factGroupSum]), 0, 0
+		return Finding{Wrong: g.sums.check("group sum", got, f[factGroupSum])}
 	}
-	due, settled = g.follow(f)
-	wrong = differs("group max", got, g.replay.max, 1)
+	due, settled := g.follow(f)
+	wrong := differs("group max", got, g.replay.max, 1)
 	g.replay.max = got // what differs is reported once
-	return wrong, due, settled
+	return Finding{Wrong: wrong, Due: due, Settled: settled}
 }
 
 // filtered is a stream of a group that only shows some of its values. Its values are known as long as the order of

@@ -1,0 +1,117 @@
+package runtime
+
+import (
+	"errors"
+	"slices"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// TestLeaderFencesWhatExpelledMembersLeft: several ids of a member, and none of those that are there.
+func TestLeaderFencesWhatExpelledMembersLeft(t *testing.T) {
+	l := newLeader(t, nil)
+	perTask := sub("2", func(s *subscription) {
+		s.Guarantee, s.Tasks, s.TransactionalIDs = ExactlyOnce, stateful(0, 1), []string{"app-1_0", "app-1_1"}
+	})
+	told := l.rebalance(leading(nil), joined("old", 5, perTask), joined("third", 5, sub("3", nil)))
+	if ids := l.initialised(); len(ids) != 0 {
+		t.Errorf("%v were fenced though nobody is missing", ids)
+	}
+	var want []string // its own, and those that it gets
+	for _, id := range told["old"].Tasks {
+		want = append(want, taskTransactionalID("app", id))
+	}
+	for _, id := range append([]string{"app-1-1", "app-3-1"}, want...) {
+		if !slices.Contains(told["leader"].TransactionalIDs, id) {
+			t.Errorf("the next leader does not hear of %s: %v", id, told["leader"].TransactionalIDs)
+		}
+	}
+	if len(want) == 0 {
+		t.Fatal("the member with a producer for each task was given none")
+	}
+
+	for _, id := range []string{"app-1_0", "app-1_1", "app-3-1"} {
+		l.leaveOpen(id)
+	}
+	l.initialised()
+	told = l.rebalance(leading(nil), joined("third", 6, sub("3", nil)))
+	for _, id := range []string{"app-1_0", "app-1_1"} {
+		if ids := told["leader"].Fenced; !slices.Contains(ids, id) {
+			t.Errorf("fenced are %v, want %s among them", ids, id)
+		}
+	}
+	if ids := l.initialised(); !slices.Contains(ids, "app-1_0") || !slices.Contains(ids, "app-1_1") || slices.Contains(ids, "app-3-1") || slices.Contains(ids, "app-1-1") {
+		t.Errorf("initialised were %v, want those of the member that is gone", ids)
+	}
+	l.rebalance(leading(nil), joined("third", 7, sub("3", nil)))
+	if ids := l.initialised(); len(ids) != 0 {
+		t.Errorf("%v were fenced a second time", ids)
+	}
+}
+
+// TestLeaderLeavesCleanLeaversAlone: a member that has gone and has nothing open was not expelled, or nothing is lost by that. It is not said
+// to have been fenced when it comes back. Where the broker cannot tell, it is.
+func TestLeaderLeavesCleanLeaversAlone(t *testing.T) {
+	for _, tells := range []bool{true, false} {
+		l := newLeader(t, nil)
+		if !tells {
+			l.cluster.ControlKey(kmsg.DescribeTransactions.Int16(), func(kmsg.Request) (kmsg.Response, error, bool) {
+				l.cluster.KeepControl()
+				return nil, errors.New("a broker before 3.0"), true
+			})
+		}
+		producer := l.leaveOpen("app-2-1")
+		if err := producer.EndTransaction(t.Context(), kgo.TryCommit); err != nil {
+			t.Fatal(err)
+		}
+		l.rebalance(leading(nil), joined("other", 5, sub("2", nil)), joined("never", 5, sub("3", nil)))
+		l.initialised()
+		a := l.rebalance(leading(nil))["leader"]
+		fenced := []string{"app-2-1", "app-3-1"}
+		if tells {
+			fenced = nil
+		}
+		if ids := l.initialised(); !slices.Equal(ids, fenced) || !slices.Equal(a.Fenced, fenced) {
+			t.Errorf("the broker tells: %v: %v were fenced and %v are said to be, want %v", tells, ids, a.Fenced, fenced)
+		}
+		if !slices.Equal(a.TransactionalIDs, []string{"app-1-1"}) {
+			t.Errorf("the next leader hears of %v, want its own alone", a.TransactionalIDs)
+		}
+	}
+}
+
+// TestGivenIDsAreNotThoseOfTheExpelled: a task of an expelled member has a new owner, who initialises its id.
+func TestGivenIDsAreNotThoseOfTheExpelled(t *testing.T) {
+	l := newLeader(t, nil)
+	one := func(process string, tasks []TaskID) subscription {
+		return sub(process, func(s *subscription) {
+			s.Guarantee, s.Tasks, s.TransactionalIDs = ExactlyOnce, tasks, transactionalIDs(ExactlyOnce, "app", "", tasks)
+		})
+	}
+	l.rebalance(joined("leader", 5, one("1", nil)), joined("other", 5, one("2", stateful(0, 1, 2))))
+	told := l.rebalance(joined("leader", 6, one("1", nil)))
+	if a := told["leader"]; len(a.Tasks) != 6 || len(a.Fenced) != 0 || len(a.TransactionalIDs) != 6 {
+		t.Errorf("got %+v, want all tasks with their ids, and nothing fenced", a)
+	}
+}
+
+// TestPerTask: whoever takes a task over initialises its id as long as there may be a former owner that used it, which is one
+// assignment longer than there are such members.
+func TestPerTask(t *testing.T) {
+	l := newLeader(t, nil)
+	perTask := joined("old", 5, sub("2", func(s *subscription) { s.Guarantee, s.TransactionalIDs = ExactlyOnce, nil }))
+	check := func(when string, a assignment, present, want bool) {
+		t.Helper()
+		if a.ExactlyOnce != present || a.PerTask != want {
+			t.Errorf("%s: got %+v, want %v, %v", when, a, present, want)
+		}
+	}
+	check("never", l.rebalance(leading(nil))["leader"], false, false)
+	check("there", l.rebalance(leading(nil), perTask)["leader"], true, true)
+	check("gone", l.rebalance(leading(nil))["leader"], false, true)
+	check("long gone", l.rebalance(leading(nil))["leader"], false, false)
+	remembers := joined("other", 5, sub("3", func(s *subscription) { s.PerTask = true }))
+	check("the leader is new, another member knows", l.rebalance(leading(nil), remembers)["leader"], false, true)
+}
