@@ -70,12 +70,12 @@ func commands() []command {
 	return []command{
 		{"run", "the dashboard; without a terminal or with --headless: progress on stderr, result on stdout (the default)", (*program).session},
 		{"simulate", "the same on virtual time, with the embedded broker: 24 hours in minutes", (*program).simulate},
+		{"matrix", "compare profiles and guarantees on virtual time; exit 0 if it comes out as stated", (*program).matrix},
 		{"config", "the effective configuration, with where each value came from; --check validates only", (*program).config},
 		{"check", "is this cluster fit for a run: versions, limits, permissions, topics; what to do about each", (*program).check},
 		{"clean", "remove the topics, group and state of an application, after showing them; --yes does not ask", (*program).clean},
 		{"version", "the version of this program", (*program).version},
 		{"help", "this text", (*program).help},
-		{"matrix", "comparison of profiles and guarantees", nil},
 		{"replay", "a recorded session in the dashboard", nil},
 		{"verify", "audit what an application left in its topics", nil},
 		{"bench", "throughput, latency, restore, start-up", nil},
@@ -167,6 +167,8 @@ func (p *program) help(context.Context) error {
 	switch p.command {
 	case "simulate", "check", "clean":
 		b.WriteString("\nFlags of " + p.command + "\n" + soak.FlagUsages(p.command))
+	case "matrix":
+		b.WriteString("\nFlags of matrix\n" + soak.MatrixUsages())
 	default:
 		b.WriteString("\nFlags of run and config\n" + soak.FlagUsages("run") + "      --check                  config only: say whether the configuration is valid\n")
 	}
@@ -350,6 +352,40 @@ func (p *program) simulate(ctx context.Context) error {
 			flags: flags, loaded: loaded, cfg: simulation.Config(), logger: logger, report: report, err: err, last: simulation.Snapshot(), took: time.Since(began),
 		})
 	})
+}
+
+// matrix is the matrix command.
+func (p *program) matrix(ctx context.Context) error {
+	flags, err := soak.ParseMatrix(p.args)
+	if err != nil {
+		return err
+	}
+	if flags.Help {
+		return p.help(ctx)
+	}
+	if os.Getenv("GOMEMLIMIT") == "" && os.Getenv("GOGC") == "" {
+		debug.SetMemoryLimit(memoryLimitSimulation)
+		debug.SetGCPercent(lazy)
+	}
+	bubble := virtualTime
+	if flags.RealTime {
+		bubble = nil
+	}
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	result, err := soak.RunMatrix(ctx, flags.Cells(), flags.Seed, bubble, nil, func(r *soak.CellResult) { ui.MatrixProgress(p.stderr, r) })
+	if err != nil {
+		return &soak.RunError{Err: err}
+	}
+	err = ui.MatrixText(p.stdout, result)
+	if flags.Report != "" {
+		err = errors.Join(err, soak.WriteMatrix(flags.Report, result))
+	}
+	if !result.AsStated {
+		p.exitCode(err)
+		return &verdictError{soak.ExitViolation}
+	}
+	return err
 }
 
 // prepared opens what a run needs besides brokers, and closes it when fn returns.

@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"context"
+	"math"
 	"net"
 	"time"
 
@@ -85,6 +86,9 @@ func (i *Instance) producerOptions(t *StreamThread, transactionalID string) []kg
 	if !i.cfg.Guarantee.Transactional() {
 		return opts
 	}
+	if i.cfg.Policy.Patience > 0 {
+		opts = append(opts, kgo.RequestRetries(math.MaxInt32))
+	}
 	if i.cfg.Guarantee == ExactlyOnceV2 {
 		opts = append(opts, kgo.MinVersions(minVersions()))
 	}
@@ -93,6 +97,9 @@ func (i *Instance) producerOptions(t *StreamThread, transactionalID string) []kg
 		kgo.TransactionTimeout(i.cfg.TransactionTimeout),
 		kgo.ConsumerGroup(i.cfg.ApplicationID),
 		kgo.RetryTimeoutFn(func(key int16) time.Duration {
+			if i.cfg.Policy.Patience > 0 {
+				return i.cfg.Policy.Patience
+			}
 			switch kmsg.Key(key) {
 			case kmsg.EndTxn, kmsg.TxnOffsetCommit:
 				return time.Nanosecond

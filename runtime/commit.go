@@ -46,7 +46,10 @@ type slotCommit struct {
 // Steps 2 to 4 of several slots go on at the same time: one that hangs must not let the transactions of the others grow too old, and
 // the thread must be back before the group misses it. It returns the slots that could not commit.
 func (t *StreamThread) commit(ctx context.Context) []*slotError {
-	ctx, cancel := context.WithTimeout(ctx, t.instance.cfg.TransactionTimeout)
+	if t.instance.cfg.Policy.StopAtFence {
+		return t.commitInTurn(ctx)
+	}
+	ctx, cancel := context.WithTimeout(ctx, t.instance.cfg.Policy.patience(t.instance.cfg.TransactionTimeout))
 	defer cancel()
 	var commits []*slotCommit
 	for _, slot := range t.slots() {

@@ -207,6 +207,8 @@ type Env struct {
 	Logger *slog.Logger
 	// OnOpenStore, when set, is called when a store is about to be opened; its error is what the opening fails with.
 	OnOpenStore func(task, store string) error
+	// OnWipe, when set, is called when a task's folder was thrown away after an unclean close.
+	OnWipe func(task string)
 	// OnLoop, when set, is called by each stream thread's own goroutine once in each round of its loop, before it polls. It
 	// may block or panic: it is where stalls and crashes are injected.
 	OnLoop func(thread string)

@@ -236,8 +236,11 @@ func classifyCause(err error) (class ErrorClass, name string, known bool) {
 		illegal     *IllegalTransitionError
 		assigned    *AssignmentError
 		dataLoss    *kgo.ErrDataLoss
+		recorder    *state.RecorderExistsError
 	)
 	switch {
+	case errors.As(err, &recorder):
+		return Fatal, "metrics recorder added twice", false
 	case errors.As(err, &requested):
 		return Fatal, "shutdown requested", true
 	case errors.As(err, &timeout):

@@ -59,6 +59,8 @@ type ThreadDeath struct {
 	At     time.Time `json:"at"`
 	Cause  string    `json:"cause"`
 	Error  string    `json:"error"`
+	// Log is what the thread said from the error until it was DEAD, as Kafka Streams logs it.
+	Log []string `json:"log,omitempty"`
 	// Class is the class of the error it died of.
 	Class ErrorClass `json:"-"`
 	// Unexpected is true for an error that the classifier does not know: that the thread died of it is a gap of ours.

@@ -3,6 +3,7 @@ package runtime
 import (
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 )
@@ -32,8 +33,20 @@ type Policy struct {
 	// Streams before KIP-671).
 	KeepDead bool
 	// SuspendClean suspends all tasks of a thread clean, with a flush of their caches, when one of its producers was
-	// fenced, before it rejoins (KAFKA-9231, first cause).
+	// fenced, before it rejoins; and flushes them even where a task is closed dirty (KAFKA-9231, first cause; KAFKA-8972).
+	// It concerns producers of single tasks only.
 	SuspendClean bool
+	// Patience is for how long a producer goes on trying to send, to flush and to end a transaction, and repeats requests
+	// whose answer it has not got (delivery.timeout.ms, max.block.ms and retries of a client that is set up to outlive long
+	// cuts). 0 = the time-out of a transaction, and a transaction's end is never asked for twice.
+	Patience time.Duration
+	// StopAtFence ends a round of commits at the first task that cannot: the others keep what their caches hold. It concerns
+	// producers of single tasks only.
+	StopAtFence bool
+	// FlushTakes is how long the flush of a task's record caches takes at least, once it has sent something. A large cache sends
+	// for longer than a broker needs for its first answer, which the flush then meets; a small one, or any on virtual time, does
+	// not. It concerns producers of single tasks only.
+	FlushTakes time.Duration
 	// RegisterBeforeOpen registers the metrics of a store before it is open (KAFKA-9231, second cause).
 	RegisterBeforeOpen bool
 
@@ -70,6 +83,11 @@ func (p *Policy) deadly(err error) bool {
 		here := d.At == nil || slices.ContainsFunc(d.At, func(place Place) bool { return slices.Contains(at, place) })
 		return here && (d.Errors == nil || slices.ContainsFunc(d.Errors, func(target error) bool { return errors.Is(err, target) }))
 	})
+}
+
+// patience returns for how long a producer with that transaction time-out goes on trying.
+func (p *Policy) patience(transactionTimeout time.Duration) time.Duration {
+	return max(p.Patience, transactionTimeout)
 }
 
 // placedError says where an error was met. Its text is that of the error.
@@ -118,7 +136,7 @@ func placesOf(err error) []Place {
 // Kafka43 is the policy of Kafka Streams 4.3, whose threads die of a transaction that timed out (KAFKA-20785), and by default the
 // whole client with them.
 func Kafka43() Policy {
-	return Policy{Deadly: []DeadlyError{
+	return Policy{Patience: time.Minute, Deadly: []DeadlyError{ // max.block.ms
 		{At: []Place{PlaceCommit, PlaceBegin}, Errors: []error{kerr.InvalidTxnState, kerr.UnknownProducerID, kerr.OutOfOrderSequenceNumber}},
 		{At: []Place{PlaceSend, PlaceFlush}, Errors: []error{kerr.InvalidTxnState}},
 		{Errors: []error{kerr.TransactionAbortable}},
@@ -135,7 +153,7 @@ func Kafka24RC() Policy {
 // Kafka23 is the policy of Kafka Streams 2.3.
 func Kafka23() Policy {
 	return Policy{
-		KeepDead: true, GroupIDOnly: true,
+		KeepDead: true, GroupIDOnly: true, Patience: 10 * time.Minute, StopAtFence: true, FlushTakes: 5 * time.Millisecond,
 		Deadly: []DeadlyError{
 			{At: []Place{PlaceStoreFlush}},
 			{At: []Place{PlaceSend, PlaceFlush}, Errors: []error{kerr.UnknownProducerID, kerr.OutOfOrderSequenceNumber, kerr.InvalidProducerIDMapping, kerr.TransactionAbortable}},

@@ -48,6 +48,7 @@ type streamsProducer struct {
 	client    *kgo.Client
 	timeout   time.Duration
 
+	flushTakes    time.Duration   // the next send lasts so long, see Policy.FlushTakes
 	inTransaction bool            // under at_least_once: something was sent since the last commit
 	since         time.Time       // begin of the open transaction
 	records       context.Context // bounds the sends of the open transaction
@@ -66,7 +67,7 @@ type streamsProducer struct {
 // transactional id. The client names the group but never joins it: that way it sends offsets within its transactions,
 // under the member id and generation that commit is given. Under at_least_once there is nothing to initialise.
 func openProducer(ctx context.Context, cfg *Config, log *slog.Logger, opts ...kgo.Opt) (*streamsProducer, error) {
-	p := &streamsProducer{guarantee: cfg.Guarantee, policy: &cfg.Policy, timeout: cfg.TransactionTimeout}
+	p := &streamsProducer{guarantee: cfg.Guarantee, policy: &cfg.Policy, timeout: cfg.Policy.patience(cfg.TransactionTimeout)}
 	if log != nil {
 		opts = append(opts, kgo.WithLogger(endingLog{clientLog{log}, &p.aborting}))
 	}
@@ -139,6 +140,10 @@ func (p *streamsProducer) send(r *kgo.Record, promise func(*kgo.Record, error)) 
 		return err
 	}
 	p.client.Produce(p.records, r, promise)
+	if p.flushTakes > 0 {
+		time.Sleep(p.flushTakes)
+		p.flushTakes = 0
+	}
 	return nil
 }
 
@@ -152,9 +157,19 @@ func (p *streamsProducer) sent(r *kgo.Record, err error) {
 			return
 		}
 	}
-	failed := at(PlaceSend, &transactionError{fmt.Sprintf("send to %s-%d", r.Topic, r.Partition), err})
+	failed := at(PlaceSend, &transactionError{fmt.Sprintf("send to %s-%d", r.Topic, r.Partition), &sendFailure{r.Topic, r.Timestamp, err}})
 	p.sendError.CompareAndSwap(nil, &failed)
 }
+
+// sendFailure is the error of a record that was sent. Its text is that of the error.
+type sendFailure struct {
+	topic     string
+	timestamp time.Time
+	err       error
+}
+
+func (e *sendFailure) Error() string { return e.err.Error() }
+func (e *sendFailure) Unwrap() error { return e.err }
 
 // failed returns the first send error of the open transaction.
 func (p *streamsProducer) failed() error {

@@ -232,6 +232,9 @@ func (t *StreamThread) onLost(cause, detail string) error {
 	err := t.setState(ThreadPartitionsRevoked)
 	t.counters.migrated.Add(1)
 	t.metrics.Migrated(cause)
+	for _, task := range t.tasks {
+		err = errors.Join(err, t.flushZombie(task))
+	}
 	for _, slot := range t.slots() {
 		slot.discard(nil, cause)
 	}

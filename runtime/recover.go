@@ -41,7 +41,11 @@ func (t *StreamThread) abandon(err error, class ErrorClass, cause string) error 
 	if fatal := t.countMigration(err); fatal != nil {
 		return fatal
 	}
-	slots := t.failedSlots(err)
+	suspended, fatal := t.suspendClean(class)
+	if fatal != nil {
+		return fatal
+	}
+	slots := slices.DeleteFunc(t.failedSlots(err), func(s *producerSlot) bool { return s.task != nil && t.tasks[s.task.id] != s.task })
 	kind := journal.KindMigrated
 	if class == Corrupted {
 		kind = journal.KindCorrupted
@@ -65,7 +69,7 @@ func (t *StreamThread) abandon(err error, class ErrorClass, cause string) error 
 			return err
 		}
 	}
-	if t.in(ThreadRunning) {
+	if t.in(ThreadRunning) || suspended {
 		return t.setState(ThreadPartitionsAssigned)
 	}
 	t.publish()
@@ -112,6 +116,11 @@ var errTooManyMigrations = errors.New("too many migrations")
 // nothing. Under exactly_once the task is closed and the group asked whose it is: to open its producer again fences whoever
 // has got it meanwhile.
 func (t *StreamThread) abandonSlot(slot *producerSlot, err error, cause string) error {
+	if slot.task != nil {
+		if fatal := t.flushZombie(slot.task); fatal != nil {
+			return fatal
+		}
+	}
 	slot.discard(err, cause)
 	if slot.task != nil {
 		task := slot.task

@@ -139,6 +139,9 @@ func (m *stateManager) wipe(why string) error {
 	if err := t.instance.directory.WipeTask(m.id.String()); err != nil {
 		return fmt.Errorf("task %s: %w", m.id, err)
 	}
+	if t.instance.env.OnWipe != nil {
+		t.instance.env.OnWipe(m.id.String())
+	}
 	t.counters.wiped.Add(uint64(n))
 	for range n {
 		t.metrics.StoreWiped()

@@ -374,6 +374,10 @@ func (t *streamTask) offsets(into map[topicPartition]offsetAndMetadata) {
 
 // flushCaches writes what the record caches hold to stores and changelogs, and passes it on downstream.
 func (t *streamTask) flushCaches() error {
+	if p := t.slot.producer; p != nil && t.slot.task == t {
+		p.flushTakes = p.policy.FlushTakes
+		defer func() { p.flushTakes = 0 }()
+	}
 	if err := t.graph.Flush(); err != nil {
 		return at(PlaceStoreFlush, &transactionError{fmt.Sprintf("task %s", t.id), err})
 	}

@@ -132,6 +132,9 @@ func (t *StreamThread) run() error {
 		}
 		return nil
 	})
+	if err != nil {
+		err = t.inOldWords(err)
+	}
 	t.shutdown(err)
 	return err
 }

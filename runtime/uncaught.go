@@ -22,6 +22,10 @@ func (i *Instance) onThreadDeath(t *StreamThread, err error) {
 	cause := v.name
 	death := ThreadDeath{Thread: t.name, At: time.Now(), Cause: cause, Error: err.Error(), Class: v.class, Unexpected: !v.known}
 
+	if i.env.Journal != nil {
+		death.Log = lastWords(i.env.Journal.Tail(lastEvents), t.name)
+	}
+
 	var requested *shutdownRequestedError
 	response := ShutdownClient
 	switch {
@@ -71,6 +75,29 @@ func (i *Instance) onThreadDeath(t *StreamThread, err error) {
 	}
 }
 
+// lastEvents are searched for what a thread said when it died.
+const lastEvents = 512
+
+// lastWords returns what a thread that is dead said from its error on, or from its last state of life.
+func lastWords(events []journal.Event, thread string) []string {
+	var lines []string
+	for n := len(events) - 1; n >= 0; n-- {
+		e := &events[n]
+		if e.Thread != thread || e.Kind != journal.KindThreadState && e.Kind != journal.KindError {
+			continue
+		}
+		if e.Kind == journal.KindThreadState && e.To != string(ThreadDead) && e.To != string(ThreadPendingShutdown) {
+			break
+		}
+		lines = append(lines, e.Line())
+		if e.Kind == journal.KindError {
+			break
+		}
+	}
+	slices.Reverse(lines)
+	return lines
+}
+
 // uncaught calls the handler. One that panics has made no choice.
 func (i *Instance) uncaught(thread string, err error) (response UncaughtResponse) {
 	handler := i.cfg.UncaughtHandler
@@ -96,7 +123,9 @@ func (i *Instance) reportDeath(t *StreamThread, death *ThreadDeath, err error, r
 	case response == ShutdownApplication:
 		text += ". The registered exception handler opted to SHUTDOWN_APPLICATION. All instances of the application are going to shut down."
 	}
-	i.emit(journal.Event{Kind: journal.KindError, Level: journal.Error, Instance: i.cfg.ClientID, Thread: t.name, Cause: death.Cause, Error: err.Error(), Text: text})
+	if response != keepDead { // else the thread itself has said it
+		i.emit(journal.Event{Kind: journal.KindError, Level: journal.Error, Instance: i.cfg.ClientID, Thread: t.name, Cause: death.Cause, Error: err.Error(), Text: text})
+	}
 	if panicked, ok := errors.AsType[*PanicError](err); ok {
 		i.log.Error("thread panicked", "thread", t.name, "stack", string(panicked.Stack))
 	}

@@ -125,6 +125,9 @@ func (s *Session) cutOff() bool {
 // settled reports whether every cut has been recovered from and every task runs.
 func (s *Session) settled() bool {
 	snap := s.Snapshot()
+	if p, ok := findProfile(s.cfg.Faults.Profile); ok && p.policy.KeepDead {
+		return snap.ThreadsRunning == snap.ThreadsAlive // the dead stay dead, and so do their instances
+	}
 	for _, c := range snap.Cuts {
 		if c.Healed.IsZero() {
 			return false

@@ -42,6 +42,7 @@ const (
 	onThread              // by the injector
 	onBroker              // by the embedded broker
 	onDisk                // by the file system of the state
+	onStore               // by storeFaults
 )
 
 // faultKind describes a kind of fault for the parser and for people.
@@ -71,6 +72,7 @@ func faultKinds() []faultKind {
 			Does:    "each fsync in the state directory takes that much longer",
 			Example: "slow-disk,instance=i1,delay=2s@10s+20s",
 		}, onDisk, false},
+		storeFaultKind(),
 	}
 	for _, k := range faults.FaultKinds() {
 		kinds = append(kinds, faultKind{FaultKind: k, place: onWire})
@@ -151,7 +153,9 @@ const (
 )
 
 // faultKeys are all keys, in the order in which they are written.
-func faultKeys() []faults.FaultKey { return faults.FaultKeys() }
+func faultKeys() []faults.FaultKey {
+	return append(faults.FaultKeys(), faults.FaultKey{Name: keyWiped, Value: "true|false", Says: "only the first opening after the task's folder was thrown away"})
+}
 
 // FaultHelp describes the kinds of faults and their keys, for `--fault help`.
 func FaultHelp() string {

@@ -145,6 +145,10 @@ func (f *FaultSpec) check() error {
 			errs = append(errs, err)
 		}
 	}
+	if kind.place == onStore {
+		_, err := newStoreFault(*f, 0)
+		errs = append(errs, err)
+	}
 	keys := f.values()
 	for _, key := range slices.Sorted(maps.Keys(keys)) {
 		if !slices.Contains(kind.Needs, key) && !slices.Contains(kind.Takes, key) {

@@ -47,7 +47,7 @@ func flagSpecs() []flagSpec {
 		{name: "input", key: "load.input", arg: "FILE", usage: "the lines of a text file as records, instead of generated ones"},
 		{name: "cut", key: "faults.cuts", arg: "SPEC", usage: "cut an instance off: INSTANCE@START+LENGTH[:both|in|out]", repeated: true},
 		{name: "fault", key: "faults.faults", arg: "SPEC", usage: "inject a fault: KIND,key=value..@START[+LENGTH]; help lists them", repeated: true},
-		{name: "schedule", key: "faults.schedule", arg: "NAME|FILE", usage: "more cuts and faults: soak, storm, flap, mixed, or a FILE.yaml"},
+		{name: "schedule", key: "faults.schedule", arg: "NAME|FILE", usage: "more cuts and faults: soak, soak-2019, storm, timeouts, flap, mixed, or a FILE.yaml"},
 		{name: "shrink", key: "faults.shrink", value: "true", usage: "if the run fails, look for the shortest schedule that still does"},
 		{name: "state-dir", key: "runtime.state_dir", arg: "DIR", usage: "where instances keep their state", real: true},
 		{name: "no-load", key: "load.enabled", value: "false", usage: "no load generator", real: true},

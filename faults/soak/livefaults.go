@@ -115,6 +115,8 @@ func (e *experiment) fault(f FaultSpec, now time.Time) {
 	case onThread:
 		live.counted, live.most, live.after = true, 1, f.Length
 		e.s.injector.plan(f, func() { e.s.hits.add(live.id, time.Now()) })
+	case onStore:
+		e.faultStore(live)
 	case onWire:
 		e.faultWire(live)
 	case onBroker:
@@ -189,6 +191,25 @@ func (e *experiment) faultWire(live *liveFault) {
 		e.s.learnTopics(ctx)
 		return start
 	})
+}
+
+// faultStore starts a fault of stores.
+func (e *experiment) faultStore(live *liveFault) {
+	fault, err := newStoreFault(live.FaultSpec, uint64(e.s.seed)+uint64(len(e.live)))
+	if err != nil {
+		e.failed(live, err)
+		return
+	}
+	live.counted, live.most = true, int64(fault.count)
+	fault.hit = func(instance, task, store string) {
+		now := time.Now()
+		e.s.hits.add(live.id, now)
+		e.s.journal.Emit(journal.Event{
+			Kind: journal.KindFault, Level: journal.Warn, Instance: instance, Task: task, Cause: live.Kind,
+			Text: fmt.Sprintf("store %s of task %s cannot be opened", store, task),
+		})
+	}
+	live.end = e.s.storeFaults.start(fault)
 }
 
 // learnTopics tells the rules the ids of all topics.

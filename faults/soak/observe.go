@@ -168,7 +168,7 @@ func (e *experiment) finish() {
 	for _, m := range s.members {
 		deaths, _ := m.instance.Deaths()
 		for _, d := range deaths {
-			e.outcome.Died = append(e.outcome.Died, ThreadDied{Thread: d.Thread, At: d.At, Cause: d.Cause, Error: d.Error, Survivable: survivable(&d)})
+			e.outcome.Died = append(e.outcome.Died, ThreadDied{Thread: d.Thread, At: d.At, Cause: d.Cause, Error: d.Error, Log: d.Log, Survivable: survivable(&d)})
 		}
 	}
 	if e.refused != nil { // There is nothing to judge.

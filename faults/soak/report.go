@@ -118,6 +118,8 @@ type ThreadDied struct {
 	At     time.Time `json:"at"`
 	Cause  string    `json:"cause"`
 	Error  string    `json:"error,omitempty"`
+	// Log is what the thread logged from the error until it was DEAD.
+	Log []string `json:"log,omitempty"`
 	// Survivable says that the profile fixed survives this error, so that the death is a fault of the application's
 	// runtime and not of its code.
 	Survivable bool `json:"-"`

@@ -12,16 +12,18 @@ import (
 
 // Names of schedules.
 const (
-	ScheduleSoak     = "soak"     // each hour one instance is cut off for up to five minutes, each in turn
-	ScheduleStorm    = "storm"    // cuts of all instances and stalls of threads all the time
-	ScheduleFlap     = "flap"     // each instance in turn loses its link fifty times in a row
-	ScheduleMixed    = "mixed"    // cuts, slow links, lost and wrong answers, stalls, and what brokers do, all the time
-	ScheduleScripted = "scripted" // nothing but what is listed
+	ScheduleSoak     = "soak"      // each hour one instance is cut off for up to five minutes, each in turn
+	ScheduleSoak2019 = "soak-2019" // the same, with what brokers and disks of 2019 did by themselves
+	ScheduleStorm    = "storm"     // cuts of all instances and stalls of threads all the time
+	ScheduleTimeouts = "timeouts"  // cuts, stalls and late answers that are longer than the transaction time-out
+	ScheduleFlap     = "flap"      // each instance in turn loses its link fifty times in a row
+	ScheduleMixed    = "mixed"     // cuts, slow links, lost and wrong answers, stalls, and what brokers do, all the time
+	ScheduleScripted = "scripted"  // nothing but what is listed
 )
 
 // ScheduleNames returns the names that a schedule may have.
 func ScheduleNames() []string {
-	return []string{ScheduleSoak, ScheduleStorm, ScheduleFlap, ScheduleMixed, ScheduleScripted}
+	return []string{ScheduleSoak, ScheduleSoak2019, ScheduleStorm, ScheduleTimeouts, ScheduleFlap, ScheduleMixed, ScheduleScripted}
 }
 
 // openEnd is how long a schedule is planned ahead for a run without an end.
@@ -35,6 +37,8 @@ type Frame struct {
 	Threads        int // of each instance
 	SessionTimeout time.Duration
 	Nodes          int // of the embedded broker; 0 on a real cluster, whose brokers are left alone
+	// TransactionTimeout is after what time the broker aborts a transaction.
+	TransactionTimeout time.Duration
 }
 
 func (c *Config) frame(seed int64) Frame {
@@ -44,7 +48,7 @@ func (c *Config) frame(seed int64) Frame {
 	}
 	return Frame{
 		Seed: seed, Length: c.Load.Duration, Instances: c.InstanceNames(), Threads: c.Runtime.Threads,
-		SessionTimeout: c.Runtime.SessionTimeout, Nodes: nodes,
+		SessionTimeout: c.Runtime.SessionTimeout, Nodes: nodes, TransactionTimeout: c.Runtime.TransactionTimeout,
 	}
 }
 
@@ -52,6 +56,12 @@ func (c *Config) frame(seed int64) Frame {
 func Schedule(name string, f Frame) (Script, error) {
 	if f.Length <= 0 {
 		f.Length = openEnd
+	}
+	if name == ScheduleSoak2019 {
+		script, err := Schedule(ScheduleSoak, f)
+		script.Faults = append(script.Faults, surroundings(f)...)
+		script.sort()
+		return script, err
 	}
 	// The name takes part, so that schedules of one seed have nothing in common with each other and with the load.
 	h := fnv.New64a()
@@ -62,6 +72,8 @@ func Schedule(name string, f Frame) (Script, error) {
 		p.soak()
 	case ScheduleStorm:
 		p.storm()
+	case ScheduleTimeouts:
+		p.timeouts()
 	case ScheduleFlap:
 		p.flap()
 	case ScheduleMixed:
@@ -134,6 +146,27 @@ func (p *planner) storm() {
 			Kind: FaultStall, Instance: p.Instances[p.rng.IntN(len(p.Instances))], Thread: 1 + p.rng.IntN(p.Threads),
 			Start: at, Length: p.upTo(p.SessionTimeout * 3 / 2),
 		})
+	}
+}
+
+// timeouts lets the transaction of each instance in turn time out: it is cut off, one of its threads stands still, or the answer to
+// its offsets comes late, which is what a stall between the offsets and the end of a transaction comes to.
+func (p *planner) timeouts() {
+	at := p.SessionTimeout
+	for n := 0; at < p.end(); n++ {
+		instance := p.Instances[n%len(p.Instances)]
+		length := p.TransactionTimeout*3/2 + p.upTo(p.TransactionTimeout)
+		switch (n / len(p.Instances)) % 3 {
+		case 0:
+			p.cut(instance, at, length, faults.Both)
+		case 1:
+			p.script.Faults = append(p.script.Faults, FaultSpec{Kind: FaultStall, Instance: instance, Thread: 1 + p.rng.IntN(p.Threads), Start: at, Length: length})
+		default:
+			p.script.Faults = append(p.script.Faults, FaultSpec{
+				Kind: faults.KindDelayResponse, Instance: instance, Keys: joinKeys(map[string]string{"api": "TxnOffsetCommit", "delay": formatDuration(length)}), Start: at,
+			})
+		}
+		at += length + 2*p.SessionTimeout + p.upTo(p.SessionTimeout)
 	}
 }
 

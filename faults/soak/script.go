@@ -33,6 +33,9 @@ func (c *Config) Script(seed int64) (Script, error) {
 		}
 	default:
 		more, err = Schedule(name, c.frame(seed))
+		if p, ok := findProfile(c.Faults.Profile); ok && p.of2019 && name != ScheduleScripted && name != ScheduleSoak2019 {
+			more.Faults = append(more.Faults, surroundings(c.frame(seed))...)
+		}
 		more.Cuts = slices.DeleteFunc(more.Cuts, func(planned CutSpec) bool {
 			return slices.ContainsFunc(script.Cuts, func(listed CutSpec) bool { return listed.overlaps(planned) })
 		})

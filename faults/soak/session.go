@@ -62,12 +62,14 @@ type Session struct {
 	events   *journal.Log
 	members  []*member
 	injector *injector
-	rules    *faults.Rules // nil if the script has none, so that links look at nothing
-	hits     *hitBook
-	disk     *diskFaults // nil if nothing is done to it
-	load     *Generator  // nil without load
-	verifier *verify.Verifier
-	stateDir string // temporary, to be removed; empty when the user chose one
+	// storeFaults is asked about each store that is opened.
+	storeFaults *storeFaults
+	rules       *faults.Rules // nil if the script has none, so that links look at nothing
+	hits        *hitBook
+	disk        *diskFaults // nil if nothing is done to it
+	load        *Generator  // nil without load
+	verifier    *verify.Verifier
+	stateDir    string // temporary, to be removed; empty when the user chose one
 
 	registries []*metrics.Registry // of the instances, in their order
 	metrics    *metricsServer      // nil if none is wanted
@@ -158,7 +160,7 @@ func New(cfg Config, program *topology.Topology, deps Deps) (*Session, error) {
 	if cfg.Load.Enabled {
 		s.loadRun = uint64(time.Now().UnixNano())
 	}
-	level, err := metrics.ParseLevel(cfg.Runtime.RecordingLevel)
+	level, err := metrics.ParseLevel(cfg.recordingLevel())
 	if err != nil {
 		return nil, Usagef("runtime.recording_level: %w", err)
 	}
@@ -258,7 +260,7 @@ func (s *Session) openInstances() error {
 		return err
 	}
 	s.cache = state.NewCache(int64(s.cfg.Runtime.StoreCache))
-	s.injector = newInjector(s.ctx)
+	s.injector, s.storeFaults = newInjector(s.ctx), newStoreFaults()
 	disk := s.fs
 	if s.disk != nil {
 		s.disk.ctx = s.ctx
@@ -274,6 +276,8 @@ func (s *Session) openInstances() error {
 		m.instance, err = runtime.New(cfg, s.program, runtime.Env{
 			Brokers: s.cluster.brokers, Dial: m.link.Wrap(s.cluster.dial), SASL: s.cluster.sasl, ClusterID: s.cluster.id, FS: disk, Cache: s.cache,
 			Journal: s.journal, Logger: s.log, OnLoop: s.injector.onLoop, Metrics: s.registries[n],
+			OnOpenStore: func(task, store string) error { return s.storeFaults.open(name, task, store) },
+			OnWipe:      func(task string) { s.storeFaults.wipe(name, task) },
 		})
 		if err != nil {
 			m.link.Close()

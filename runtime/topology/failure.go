@@ -119,6 +119,15 @@ func (g *Graph) fail(err error) error {
 	return g.failure
 }
 
+// FlushError names the store whose record cache could not be flushed. Its text is that of the error.
+type FlushError struct {
+	Store string
+	Err   error
+}
+
+func (e *FlushError) Error() string { return e.Err.Error() }
+func (e *FlushError) Unwrap() error { return e.Err }
+
 // failHost is fail for an error of the host.
 func (g *Graph) failHost(during, what string, err error) error {
 	return g.fail(&hostError{during + " " + what, err})

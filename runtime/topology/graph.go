@@ -122,7 +122,7 @@ func (g *Graph) Flush() error {
 			}
 			clean, s.dirty = false, false
 			if err := s.cache.Flush(); err != nil {
-				return g.failHost("flush the cache of store", s.spec.Name, err)
+				return &FlushError{s.spec.Name, g.failHost("flush the cache of store", s.spec.Name, err)}
 			}
 		}
 		if clean {
