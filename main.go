@@ -315,7 +315,7 @@ func (p *program) watch(ctx context.Context, s *soak.Simulation) (*soak.Report, 
 	defer leave()
 	s.Start()
 	var obeyed sync.WaitGroup
-	obeyed.Go(func() { p.obey(ctx, s, signals, leave, true) })
+	obeyed.Go(func() { p.obey(ctx, s, signals, leave, true, os.Interrupt) })
 	trouble := ui.Simulation(view, p.stderr, p.progressIsTerminal(s.Config().UI.Plain), s)
 	if trouble != nil {
 		s.Stop(true)
@@ -378,7 +378,11 @@ func (p *program) drive(ctx context.Context, s *exporting, cfg *soak.Config) (*s
 	defer leave()
 	screen := p.terminal(cfg)
 	var obeyed sync.WaitGroup
-	obeyed.Go(func() { p.obey(ctx, s.Session, signals, leave, screen == nil) })
+	drains := []os.Signal{os.Interrupt}
+	if screen == nil { // A service manager ends a process like this, and kills it where that takes too long.
+		drains = append(drains, syscall.SIGTERM)
+	}
+	obeyed.Go(func() { p.obey(ctx, s.Session, signals, leave, screen == nil, drains...) })
 	var trouble error
 	if screen != nil {
 		trouble = p.dashboard(view, s, cfg, screen)
@@ -424,15 +428,15 @@ type stoppable interface {
 	Done() <-chan struct{}
 }
 
-// obey turns signals into stops: the first Ctrl-C drains, everything else ends at once.
-func (p *program) obey(ctx context.Context, s stoppable, signals <-chan os.Signal, leave func(), headless bool) {
+// obey turns signals into stops: the first of those that drain does so, everything else ends at once.
+func (p *program) obey(ctx context.Context, s stoppable, signals <-chan os.Signal, leave func(), headless bool, drains ...os.Signal) {
 	ended := ctx.Done()
 	for drained := false; ; {
 		select {
 		case <-s.Done():
 			return
 		case sig := <-signals:
-			if sig == os.Interrupt && !drained {
+			if slices.Contains(drains, sig) && !drained {
 				drained = true
 				if headless {
 					fmt.Fprintln(p.stderr, "\neostop: the load stops and the application drains; Ctrl-C again stops now")

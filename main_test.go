@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -458,6 +459,32 @@ func TestEndOfContextStopsARun(t *testing.T) {
 	cancel()
 	if code := <-done; code != 3 {
 		t.Errorf("exit code %d, want 3 (unknown)\n%s\n%s", code, out.String(), errs.String())
+	}
+}
+
+// TestSIGTERMDrainsAHeadlessRun: that is how service managers end a process.
+func TestSIGTERMDrainsAHeadlessRun(t *testing.T) {
+	cmd := process(t, light("--headless", "--plain")...)
+	var out lockedBuffer
+	cmd.Stdout = &out
+	progress, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for lines := bufio.NewScanner(progress); lines.Scan(); {
+		if strings.Contains(lines.Text(), "  running  ") {
+			if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+				t.Fatal(err)
+			}
+			break
+		}
+	}
+	go func() { _, _ = io.Copy(io.Discard, progress) }()
+	if err := cmd.Wait(); err != nil || !strings.Contains(out.String(), "verdict       clean") {
+		t.Errorf("%v\n%s", err, out.String())
 	}
 }
 

@@ -125,6 +125,8 @@ func TestErrorsInAbort(t *testing.T) {
 		abort(row{name: "InvalidProducerEpoch @ ABORT", err: kerr.InvalidProducerEpoch, cause: "invalid producer epoch"}),
 		abort(row{name: "InvalidPidMapping @ ABORT", err: kerr.InvalidProducerIDMapping, cause: "invalid producer id mapping"}),
 		abort(row{name: "UnknownProducerId @ ABORT", err: kerr.UnknownProducerID, cause: "unknown producer id"}),
+		abort(row{name: "OutOfOrderSequence @ ABORT", err: kerr.OutOfOrderSequenceNumber, cause: "out of order sequence"}),
+		abort(row{name: "TransactionAbortable @ ABORT", err: kerr.TransactionAbortable}),
 		abort(row{name: "InvalidTxnState @ ABORT", err: kerr.InvalidTxnState, cause: "invalid transaction state"}),
 		abort(row{name: "UnknownServer @ ABORT", err: kerr.UnknownServerError}),
 		abort(row{name: "TransactionalIdAuthorization @ ABORT", err: kerr.TransactionalIDAuthorizationFailed}),

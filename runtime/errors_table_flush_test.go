@@ -68,7 +68,7 @@ func TestErrorsInStoreFlushes(t *testing.T) {
 		{"ProcessorState (UnknownServer)", kerr.UnknownServerError, dies, "", corrupted, "unknown server error", keepsServer},
 		{"ProcessorState (TopicAuthorization)", kerr.TopicAuthorizationFailed, dies, dies, dies, "authorisation", ""},
 	}
-	moments := map[string]moment{"commit": running, "revocation": revoking, "close": closing}
+	moments := map[string]moment{"commit": running, "revocation": revoking, "close": closing, "loss": losing}
 	for _, r := range rows {
 		for at, when := range moments {
 			t.Run(fmt.Sprintf("%s @ flush in %s", r.name, at), func(t *testing.T) {
@@ -87,16 +87,25 @@ func TestErrorsInStoreFlushes(t *testing.T) {
 							i.close()
 							i.wantDeaths(0, 0)
 							i.restart(nil)
+						case losing:
+							i.wire.disturb(&disturbance{key: kmsg.Heartbeat, do: refuse, err: kerr.UnknownMemberID})
+							c.await(soon, "the group has taken the tasks away", func() bool { return i.total().Migrated > 0 })
 						default:
 							c.awaitCommitted(late, "in") // by the commit that flushes
 						}
 						c.feed("in", 2, 15, 5)
 						c.awaitCommitted(late, "in")
 						wantCached(c)
-						if when == closing {
-							return // it is in the log, and has no consequences
+						switch when {
+						case closing: // it is in the log, and has no consequences
+						case losing: // nothing is flushed any more
+							i.wantDeaths(0, 0)
+							if n := i.total(); n.Migrated != 1 || n.Corrupted != 0 {
+								c.Errorf("%+v, want the loss to be all that has happened", n)
+							}
+						default:
+							wantFromFlush(c, i, r.want, r.cause)
 						}
-						wantFromFlush(c, i, r.want, r.cause)
 					})
 				})
 			})

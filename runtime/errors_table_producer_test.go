@@ -107,6 +107,7 @@ func TestErrorsInSends(t *testing.T) {
 		send(row{name: "UnknownProducerId @ SEND", err: kerr.UnknownProducerID, head: migrated, post: dies, want: migrated, cause: "unknown producer id"}),
 		send(row{name: "OutOfOrderSequence @ SEND", err: kerr.OutOfOrderSequenceNumber, head: dies, post: dies, want: migrated, why: keepsSequence, cause: "out of order sequence"}),
 		send(row{name: "InvalidTxnState @ SEND", err: kerr.InvalidTxnState, want: migrated, cause: "invalid transaction state"}),
+		send(row{name: "TransactionAbortable @ SEND", err: kerr.TransactionAbortable, head: dies, want: migrated, why: keepsAbortable, cause: "invalid transaction state"}), // of the records that the client sends all the same
 		send(row{name: "Timeout @ SEND", do: swallow, n: -1, last: 12 * time.Second, head: corrupted, post: dies, want: corrupted, slow: true, cause: "timed out"}),
 		send(row{name: "ConcurrentTransactions @ SEND", err: kerr.ConcurrentTransactions, n: 5, head: retried, post: retried, want: retried}),
 		send(row{name: "NotCoordinator @ SEND", err: kerr.NotCoordinator, n: 3, head: retried, post: retried, want: retried}),
@@ -123,6 +124,7 @@ func TestErrorsInInit(t *testing.T) {
 	for _, r := range []row{
 		{name: "ProducerFenced @ INIT", err: kerr.ProducerFenced, n: 3, head: dies, post: dies, want: retried, why: keepsInit},
 		{name: "InvalidProducerEpoch @ INIT", err: kerr.InvalidProducerEpoch, n: 3, head: dies, post: dies, want: retried, why: keepsInit},
+		{name: "InvalidPidMapping @ INIT", err: kerr.InvalidProducerIDMapping, n: 3, head: dies, post: dies, want: retried, why: keepsInit},
 		{name: "UnknownServer @ INIT", err: kerr.UnknownServerError, n: 3, head: dies, post: dies, want: retried, why: timeoutIsNoFail},
 		{name: "Timeout @ INIT", do: swallow, n: -1, last: 25 * time.Second, head: dies, post: dies, want: retried, why: timeoutIsNoFail},
 		{name: "ConcurrentTransactions @ INIT", err: kerr.ConcurrentTransactions, n: 5, head: retried, post: retried, want: retried},

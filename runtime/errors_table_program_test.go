@@ -58,12 +58,16 @@ func (s faultySerde) Deserialize(b []byte) (int64, error) {
 type faultyProgram struct {
 	source, sink, store   faultySerde
 	init, process, ending func() error
+	punctuate, extract    func() error
 }
 
 func (f *faultyProgram) build(t *testing.T) *topology.Topology {
 	t.Helper()
 	b := topology.NewBuilder()
 	topology.AddSource(b, "source", topology.String{}, f.source, "in")
+	if f.extract != nil {
+		b.SetTimestampExtractor("source", func(r topology.Input, _ int64, _ func() time.Time) (int64, error) { return r.Timestamp, f.extract() })
+	}
 	topology.AddProcessor(b, "sum", func() topology.Processor[string, int64, string, int64] { return &faultySummer{program: f} }, "source")
 	topology.AddStateStore(b, topology.StoreSpec{Name: sumStore, Logged: true}, topology.String{}, f.store, "sum")
 	topology.AddSink(b, "sink", "out", topology.String{}, f.sink, "sum")
@@ -81,6 +85,10 @@ func (s *faultySummer) Init(ctx *topology.Context[string, int64]) error {
 	}
 	if err := s.summer.Init(ctx); err != nil {
 		return err
+	}
+	if s.program.punctuate != nil {
+		ctx.Schedule(100*time.Millisecond, topology.WallClockTime, func(int64) error { return s.program.punctuate() })
+		ctx.Schedule(time.Millisecond, topology.StreamTime, func(int64) error { return s.program.punctuate() })
 	}
 	if s.program.init != nil {
 		return s.program.init()
@@ -124,6 +132,10 @@ func TestErrorsOfPrograms(t *testing.T) {
 		{name: "deserializer of a store", fault: func(f *faultyProgram, fail func() error) { f.store.deserialize = fail }, head: dies, post: dies, want: dies, cause: "processing"},
 		{name: "processor", fault: func(f *faultyProgram, fail func() error) { f.process = fail }, head: dies, post: dies, want: dies, cause: "processing"},
 		{name: "processor panics", fault: func(f *faultyProgram, fail func() error) { f.process = panicking(fail) }, head: dies, post: dies, want: dies, cause: "panic"},
+		{name: "punctuator", fault: func(f *faultyProgram, fail func() error) { f.punctuate = fail }, head: dies, post: dies, want: dies, cause: "processing"},
+		{name: "punctuator panics", fault: func(f *faultyProgram, fail func() error) { f.punctuate = panicking(fail) }, head: dies, post: dies, want: dies, cause: "panic"},
+		{name: "timestamp extractor", fault: func(f *faultyProgram, fail func() error) { f.extract = fail }, head: dies, post: dies, want: dies, cause: "deserialisation"},
+		{name: "timestamp extractor panics", fault: func(f *faultyProgram, fail func() error) { f.extract = panicking(fail) }, head: dies, post: dies, want: dies, cause: "panic"},
 		{name: "init", fault: func(f *faultyProgram, fail func() error) { f.init = fail }, again: true, head: dies, post: dies, want: dies, cause: "processing"},
 		{name: "init panics", fault: func(f *faultyProgram, fail func() error) { f.init = panicking(fail) }, again: true, head: dies, post: dies, want: dies, cause: "panic"},
 		{name: "close", fault: func(f *faultyProgram, fail func() error) { f.ending = fail }, again: true, head: dies, want: swallowed},

@@ -46,6 +46,8 @@ const (
 	revoking
 	// closing: when the instance closes with a transaction open.
 	closing
+	// losing: when the group has expelled the thread (onPartitionsLost).
+	losing
 )
 
 // row is a line of the table: an error at a place, and what becomes of it. The names are those of Kafka Streams' exceptions; the place is

@@ -2,6 +2,7 @@ package runtime_test
 
 import (
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -131,6 +132,48 @@ func TestACrashWithAnOpenTransaction(t *testing.T) {
 				i.restart(nil)
 			}
 			c.awaitCommitted(late, "in")
+			if m.exactlyOnce() {
+				c.wantSums("in", "out")
+			} else {
+				c.wantCopied("in", "out")
+			}
+			i.close()
+			i.wantDeaths(0, 0)
+		})
+	})
+}
+
+// TestMissingCheckpointOfAnActiveTask: stores that are written through are trusted with a checkpoint only. After a kill there is none, and what
+// the store holds may never have been committed (the row "missing checkpoint + non-empty store under EOS").
+func TestMissingCheckpointOfAnActiveTask(t *testing.T) {
+	t.Parallel()
+	everyMode(t, func(t *testing.T, m mode) {
+		inBubble(t, m, func(c *cluster) {
+			c.create(2, "in", "out")
+			program := sumProgram(t, nil)
+			if !m.exactlyOnce() {
+				program = copyProgram(t, "in", "out")
+			}
+			i := c.start("i1", program, func(cfg *runtime.Config) {
+				slowCommits(cfg)
+				cfg.StateMode = runtime.StateWipe
+			})
+			leaveOpen(c)
+			i.crash()
+			i.restart(nil)
+			c.awaitCommitted(late, "in")
+			if n := i.total(); (n.Wiped == 2) != m.exactlyOnce() || n.Rebuilt != 0 {
+				c.Errorf("%d stores wiped, %d rebuilt, want both to be wiped under exactly-once only", n.Wiped, n.Rebuilt)
+			}
+			said := 0
+			for _, e := range c.events(journal.KindStore) {
+				if strings.HasPrefix(e.Cause, "No checkpoint found with EOS turned on") {
+					said++
+				}
+			}
+			if (said == 2) != m.exactlyOnce() {
+				c.Errorf("it was said of %d tasks that they have no checkpoint", said)
+			}
 			if m.exactlyOnce() {
 				c.wantSums("in", "out")
 			} else {

@@ -95,6 +95,24 @@ func TestFailedRestartOfRestoreStartsNothing(t *testing.T) {
 	u.remove(task.id)
 }
 
+// TestCrashOfTheStateUpdater: what ends its goroutine is the error of all its tasks, and deadly for the thread (the row "state updater
+// thread itself crashes").
+func TestCrashOfTheStateUpdater(t *testing.T) {
+	thread := newTestThread(t, twoStepTopology(t, 0, nil), nil)
+	task := newTestTask(t, thread)
+	if err := task.to(TaskRestoring); err != nil {
+		t.Fatal(err)
+	}
+	thread.updater.addActive(task, false)
+	thread.updater.do(func() { panic("boom") })
+	<-thread.updater.done
+	err := thread.takeRestored()
+	if class, cause := Classify(err); class != Fatal || cause != "panic" {
+		t.Errorf("%v: got %v %q, want it to be fatal and to name the panic", err, class, cause)
+	}
+	thread.updater.remove(task.id) // nobody is there to answer, and nobody waits
+}
+
 // TestInUseStoreBlocksItsTaskOnly: another thread of the process may still hold a store, for long if it is stalled. The other
 // tasks of this thread must not wait for it.
 func TestInUseStoreBlocksItsTaskOnly(t *testing.T) {

@@ -183,6 +183,7 @@ func (s *Session) digests(ctx context.Context) ([]verify.StoreDigest, error) {
 	deadline := time.Now().Add(digestDeadline)
 	for {
 		digests, err := s.askDigests(ctx)
+		digests = append(digests, s.remoteDigests()...)
 		complete := false
 		if err == nil {
 			complete, err = s.complete(ctx, digests)
@@ -209,7 +210,7 @@ func (s *Session) askDigests(ctx context.Context) ([]verify.StoreDigest, error) 
 			return nil, err
 		}
 		for _, d := range own {
-			all = append(all, verify.StoreDigest(d))
+			all = append(all, verify.StoreDigest{Store: d.Store, Task: d.Task, Partition: d.Partition, Position: d.Position, Sum: d.Sum, Entries: d.Entries})
 		}
 	}
 	return all, nil
