@@ -81,7 +81,7 @@ func TestUsageErrorsAreOneLine(t *testing.T) {
 		{"check", "command check is not available yet"},
 		{"clean --yes", "command clean is not available yet"},
 		{"bench", "command bench is not available yet"},
-		{"diff a b", "report a: no such file or directory"},
+		{"diff a b --tolerance 10", `flag --tolerance: "10" is not a percentage; write it like 10%`},
 		{"diff a", "diff takes two reports, not 1"},
 		{"completion bash", "command completion is not available yet"},
 		{"frob", `unknown command "frob"; valid: run, simulate, diff, config, version, help`},
