@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	_ "embed"
 	"errors"
@@ -71,13 +72,13 @@ func commands() []command {
 		{"simulate", "the same on virtual time, with the embedded broker: 24 hours in minutes", (*program).simulate},
 		{"diff", "compare two reports; exit 1 on a regression beyond --tolerance", (*program).diff},
 		{"config", "the effective configuration, with where each value came from; --check validates only", (*program).config},
+		{"check", "is this cluster fit for a run: versions, limits, permissions, topics; what to do about each", (*program).check},
+		{"clean", "remove the topics, group and state of an application, after showing them; --yes does not ask", (*program).clean},
 		{"version", "the version of this program", (*program).version},
 		{"help", "this text", (*program).help},
 		{"matrix", "comparison of profiles and guarantees", nil},
 		{"replay", "a recorded session in the dashboard", nil},
 		{"verify", "audit what an application left in its topics", nil},
-		{"check", "is this cluster fit for a run", nil},
-		{"clean", "remove the topics, group and state of an application", nil},
 		{"bench", "throughput, latency, restore, start-up", nil},
 		{"completion", "completion for a shell", nil},
 	}
@@ -185,9 +186,10 @@ func (p *program) help(context.Context) error {
 		}
 		fmt.Fprintf(&b, "  %-11s %s\n", c.name, c.usage)
 	}
-	if p.command == "simulate" {
-		b.WriteString("\nFlags of simulate\n" + soak.FlagUsages(p.command))
-	} else {
+	switch p.command {
+	case "simulate", "check", "clean":
+		b.WriteString("\nFlags of " + p.command + "\n" + soak.FlagUsages(p.command))
+	default:
 		b.WriteString("\nFlags of run and config\n" + soak.FlagUsages("run") + "      --check                  config only: say whether the configuration is valid\n")
 	}
 	b.WriteString("\nExit codes\n" +
@@ -232,6 +234,92 @@ func (p *program) config(ctx context.Context) error {
 	}
 	_, err = io.WriteString(p.stdout, text)
 	return errors.Join(invalid, err)
+}
+
+// check is the check command.
+func (p *program) check(ctx context.Context) error {
+	_, loaded, err := p.load(ctx)
+	if err != nil || loaded == nil {
+		return err
+	}
+	cfg := &loaded.Config
+	if err := errors.Join(loaded.Validate(), cfg.CheckFiles()); err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	report, err := soak.CheckCluster(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	_, err = io.WriteString(p.stdout, report.Text())
+	if path := cfg.Session.Report; path != "" {
+		err = errors.Join(err, soak.WriteCheck(path, report))
+	}
+	if err == nil && !report.Fit {
+		return &verdictError{soak.ExitNotRun}
+	}
+	return err
+}
+
+// clean is the clean command.
+func (p *program) clean(ctx context.Context) error {
+	flags, loaded, err := p.load(ctx)
+	if err != nil || loaded == nil {
+		return err
+	}
+	if err := loaded.Validate(); err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	plan, err := soak.PlanClean(ctx, &loaded.Config)
+	if err != nil {
+		return err
+	}
+	defer plan.Close()
+	if _, err := io.WriteString(p.stdout, plan.Text()); err != nil || plan.Empty() {
+		return err
+	}
+	if !flags.Yes {
+		file, ok := p.stdin.(*os.File)
+		if !ok || !term.IsTerminal(file.Fd()) {
+			return soak.Usagef("nothing was removed; say --yes to remove what is listed")
+		}
+		if yes, err := p.confirm(ctx, file); err != nil || !yes {
+			return errors.Join(err, p.print("nothing was removed\n"))
+		}
+	}
+	if err := plan.Run(ctx); err != nil {
+		return err
+	}
+	return p.print("removed\n")
+}
+
+func (p *program) print(text string) error {
+	_, err := io.WriteString(p.stdout, text)
+	return err
+}
+
+// confirm asks on the terminal.
+func (p *program) confirm(ctx context.Context, terminal io.Reader) (bool, error) {
+	if err := p.print("remove all this? [y/N] "); err != nil {
+		return false, err
+	}
+	answers := make(chan string, 1)
+	go func() { // Nothing but an answer ends a read from a terminal; the process ends after it in any case.
+		line, err := bufio.NewReader(terminal).ReadString('\n')
+		if err != nil {
+			line = ""
+		}
+		answers <- strings.ToLower(strings.TrimSpace(line))
+	}()
+	select {
+	case answer := <-answers:
+		return answer == "y" || answer == "yes", nil
+	case <-ctx.Done():
+		return false, p.print("\n")
+	}
 }
 
 // session is the run command.

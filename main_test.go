@@ -66,7 +66,7 @@ func TestUsageErrorsAreOneLine(t *testing.T) {
 		args string
 		want string
 	}{
-		{"matrix", "command matrix is not available yet; valid: run, simulate, diff, config, version, help"},
+		{"matrix", "command matrix is not available yet; valid: run, simulate, diff, config, check, clean, version, help"},
 		{"simulate --brokers a:1", "simulate has no flag --brokers; see eostop simulate --help"},
 		{"simulate --hourz 2", "unknown flag --hourz; did you mean --hours?"},
 		{"simulate --hours many", `flag --hours: "many" is not a number of hours; valid: above 0 and up to 10000`},
@@ -78,13 +78,15 @@ func TestUsageErrorsAreOneLine(t *testing.T) {
 		{"simulate --hours 1 --cut i1@2h+5m", "faults.cuts[0]: starts at 2h, but the run ends at load.duration (1h)"},
 		{"replay x.jsonl", "command replay is not available yet"},
 		{"verify --brokers a:1", "command verify is not available yet"},
-		{"check", "command check is not available yet"},
-		{"clean --yes", "command clean is not available yet"},
+		{"check", "cluster.brokers: is missing; name the cluster with --brokers (the embedded broker is always fit)"},
+		{"check --rate 3", "check has no flag --rate; see eostop check --help"},
+		{"clean --yes", "cluster.brokers: is missing; name the cluster with --brokers (the embedded broker leaves nothing)"},
+		{"run --yes", "unknown flag --yes"},
 		{"bench", "command bench is not available yet"},
 		{"diff a b --tolerance 10", `flag --tolerance: "10" is not a percentage; write it like 10%`},
 		{"diff a", "diff takes two reports, not 1"},
 		{"completion bash", "command completion is not available yet"},
-		{"frob", `unknown command "frob"; valid: run, simulate, diff, config, version, help`},
+		{"frob", `unknown command "frob"; valid: run, simulate, diff, config, check, clean, version, help`},
 		{"version x", `unexpected argument "x"; version takes none`},
 		{"run x", `unexpected argument "x"; run takes flags only`},
 		{"--metrics 9464", `session.metrics: "9464" is not an address; write HOST:PORT`},

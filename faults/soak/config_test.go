@@ -76,7 +76,7 @@ func TestValidateNamesKeyAndValidValues(t *testing.T) {
 		{"listen", func(c *Config) { c.Cluster.Embedded.Listen = ":9092" }, `cluster.embedded.listen: ":9092" is not an address`},
 		{"listen and brokers", func(c *Config) { c.Cluster.Brokers, c.Cluster.Embedded.Listen = []string{"a:1"}, "a:1" }, `cluster.embedded.listen: set together with cluster.brokers`},
 		{"segment", func(c *Config) { c.Cluster.Embedded.SegmentBytes = 1 }, `cluster.embedded.segment_bytes: 1 is out of range; valid: 4KiB to 64MiB`},
-		{"replication", func(c *Config) { c.Cluster.ReplicationFactor = 0 }, `cluster.replication_factor: 0 is out of range; valid: -1`},
+		{"replication", func(c *Config) { c.Cluster.ReplicationFactor = -2 }, `cluster.replication_factor: -2 is out of range; valid: 0`},
 		{"partitions", func(c *Config) { c.Cluster.Partitions = 0 }, `cluster.partitions: 0 is out of range; valid: 1 to`},
 		{"guarantee", func(c *Config) { c.Runtime.Guarantee = "twice" }, `runtime.guarantee: "twice" is not a guarantee; valid: exactly_once_v2, exactly_once, at_least_once`},
 		{"instances", func(c *Config) { c.Runtime.Instances = 0 }, `runtime.instances: 0 is out of range; valid: 1 to 64`},

@@ -243,7 +243,11 @@ func (l *Loaded) Text() string {
 		}
 		open = sections
 		line := fmt.Sprintf("%s%s: %s", strings.Repeat("  ", len(sections)), path[len(path)-1], s.yaml())
-		fmt.Fprintf(&b, "%-44s # %s\n", line, l.origins[s.key])
+		origin := l.origins[s.key]
+		if s.secret() && s.value.Len() > 0 {
+			origin += ", not shown"
+		}
+		fmt.Fprintf(&b, "%-44s # %s\n", line, origin)
 	}
 	return b.String()
 }

@@ -169,6 +169,10 @@ func (e *experiment) finish() {
 			e.outcome.Died = append(e.outcome.Died, ThreadDied{Thread: d.Thread, At: d.At, Cause: d.Cause, Error: d.Error, Survivable: survivable(&d)})
 		}
 	}
+	if e.refused != nil { // There is nothing to judge.
+		s.err = errors.Join(e.refused, s.closeRest())
+		return
+	}
 	last := *final
 	last.Phase, last.At, last.Seq = PhaseStopped, time.Now(), s.seq.Add(1)
 	last.Events = s.journal.Tail(screenEvents)

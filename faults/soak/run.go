@@ -34,6 +34,7 @@ type experiment struct {
 	events   []journal.Event // the newest ones, as they were shown last
 
 	asked         bool               // somebody has asked for the end
+	refused       error              // why the brokers do not let the application begin
 	cancelLoad    context.CancelFunc // nil while no load runs
 	loadEnded     time.Time          // zero before
 	loadProcessed int64              // processed until then
@@ -184,6 +185,10 @@ func (e *experiment) awaitStart(now time.Time, statuses []runtime.InstanceStatus
 			}
 		}
 	}
+	if e.refused = e.s.refused(); e.refused != nil {
+		e.setPhase(PhaseStopping)
+		return
+	}
 	e.waiting = fmt.Sprintf("%d of %d threads are RUNNING", running, total)
 	if running < total {
 		if now.Sub(e.opened) > startDeadline {
@@ -203,6 +208,19 @@ func (e *experiment) awaitStart(now time.Time, statuses []runtime.InstanceStatus
 		err := e.s.load.Run(ctx)
 		return func() { e.loadOver(err) }
 	})
+}
+
+// refused returns why the brokers do not let a thread do what it has to: that does not change by trying again.
+func (s *Session) refused() error {
+	for _, m := range s.members {
+		deaths, _ := m.instance.Deaths()
+		for _, d := range deaths {
+			if runtime.Refused(d.Cause) {
+				return Runf("the brokers do not let the application run: %s: %s; eostop check says what is missing", d.Cause, d.Error)
+			}
+		}
+	}
+	return nil
 }
 
 // stopLoad ends the load; draining begins when the generator has said how it went.

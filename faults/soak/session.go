@@ -46,6 +46,7 @@ type Session struct {
 	idle    time.Duration
 	script  Script // what is going to be done to the instances
 	program *topology.Topology
+	foreign bool // the program is not a built-in one
 	topics  ProgramTopics
 	model   string // of the verifier
 	seed    int64
@@ -133,7 +134,7 @@ func New(cfg Config, program *topology.Topology, deps Deps) (*Session, error) {
 		}
 		s.program = built
 	} else {
-		s.cfg.Verify.Enabled = false
+		s.cfg.Verify.Enabled, s.foreign = false, true
 	}
 	if cfg.Load.Enabled {
 		s.loadRun = uint64(time.Now().UnixNano())
@@ -191,8 +192,11 @@ func (s *Session) open(ctx context.Context) error {
 			return Runf("session.file: %w", err)
 		}
 	}
+	if err := s.admit(ctx); err != nil {
+		return err
+	}
 	if s.program != nil {
-		if err := s.cluster.createTopics(ctx, &s.cfg, s.topics); err != nil {
+		if err := s.cluster.createTopics(ctx, s.topics); err != nil {
 			return err
 		}
 	}
@@ -213,6 +217,21 @@ func (s *Session) open(ctx context.Context) error {
 	return nil
 }
 
+// admit checks a real cluster before anything is started on it.
+func (s *Session) admit(ctx context.Context) error {
+	if s.cluster.embedded != nil || s.foreign {
+		return nil
+	}
+	findings, err := s.cluster.inspect(ctx, &s.cfg, s.program, s.topics)
+	if err != nil {
+		return err
+	}
+	for _, f := range findings {
+		s.log.Info("check", "check", f.Check, "result", f.Result, "found", f.Found, "advice", f.Advice)
+	}
+	return refuse(findings)
+}
+
 // openInstances opens the state directory of every instance.
 func (s *Session) openInstances() error {
 	root, err := s.stateRoot()
@@ -225,7 +244,7 @@ func (s *Session) openInstances() error {
 		m := &member{name: name, link: faults.NewLink(name)}
 		cfg := s.instanceConfig(name, filepath.Join(root, name))
 		m.instance, err = runtime.New(cfg, s.program, runtime.Env{
-			Brokers: s.cluster.brokers, Dial: m.link.Wrap(s.cluster.dial), ClusterID: s.cluster.id, FS: s.fs, Cache: s.cache,
+			Brokers: s.cluster.brokers, Dial: m.link.Wrap(s.cluster.dial), SASL: s.cluster.sasl, ClusterID: s.cluster.id, FS: s.fs, Cache: s.cache,
 			Journal: s.journal, Logger: s.log, OnLoop: s.injector.onLoop, Metrics: s.registries[n],
 		})
 		if err != nil {
@@ -252,18 +271,23 @@ func stateError(err error) error {
 // stateRoot returns the folder of the state directories: the configured one; on the embedded broker, whose topics end with
 // the process, a temporary one.
 func (s *Session) stateRoot() (string, error) {
-	if dir := s.cfg.Runtime.StateDir; dir != "" {
-		return dir, nil
-	}
-	if s.fs != nil {
+	if s.cfg.Runtime.StateDir == "" && s.fs != nil {
 		return "/state", nil
 	}
-	if s.cluster.embedded != nil {
+	if s.cfg.Runtime.StateDir == "" && s.cluster.embedded != nil {
 		dir, err := os.MkdirTemp("", "eostop-")
 		if err != nil {
 			return "", Runf("state directory: %w; name a writable one with --state-dir", err)
 		}
 		s.stateDir = dir
+		return dir, nil
+	}
+	return stateHome(&s.cfg)
+}
+
+// stateHome is where state directories of runs on a real cluster are.
+func stateHome(cfg *Config) (string, error) {
+	if dir := cfg.Runtime.StateDir; dir != "" {
 		return dir, nil
 	}
 	home := os.Getenv("XDG_STATE_HOME")
@@ -274,7 +298,7 @@ func (s *Session) stateRoot() (string, error) {
 		}
 		home = filepath.Join(user, ".local", "state")
 	}
-	return filepath.Join(home, "eostop", s.cfg.Application.ID), nil
+	return filepath.Join(home, "eostop", cfg.Application.ID), nil
 }
 
 func (s *Session) instanceConfig(name, dir string) runtime.Config {
@@ -294,7 +318,7 @@ func (s *Session) instanceConfig(name, dir string) runtime.Config {
 	cfg.CommitInterval, cfg.SessionTimeout, cfg.HeartbeatInterval = r.CommitInterval, r.SessionTimeout, r.HeartbeatInterval
 	cfg.PollInterval, cfg.FetchMaxWait = r.PollInterval, r.FetchMaxWait
 	cfg.RebalanceTimeout, cfg.TransactionTimeout = r.RebalanceTimeout, r.TransactionTimeout
-	cfg.ReplicationFactor = int16(s.cfg.Cluster.ReplicationFactor)
+	cfg.ReplicationFactor, cfg.TopicConfigs = s.cluster.replication()
 	cfg.RepartitionPurgeInterval, cfg.ActiveFencing = r.RepartitionPurgeInterval, r.ActiveFencing
 	cfg.Memtable, cfg.StateFlushInterval = int(r.StoreMemtable), r.StateFlushInterval
 	if p, ok := findProfile(s.cfg.Faults.Profile); ok {

@@ -116,9 +116,11 @@ func (v *validator) cluster() {
 		"set together with cluster.brokers; with brokers there is no embedded one to listen")
 	v.check(c.Embedded.SegmentBytes >= minSegmentBytes && c.Embedded.SegmentBytes <= maxSegmentBytes, "cluster.embedded.segment_bytes",
 		"%s is out of range; valid: %s to %s", c.Embedded.SegmentBytes, Size(minSegmentBytes), Size(maxSegmentBytes))
-	v.check(c.ReplicationFactor == -1 || (c.ReplicationFactor >= 1 && c.ReplicationFactor <= math.MaxInt16),
-		"cluster.replication_factor", "%d is out of range; valid: -1 (the cluster's default), or 1 and more", c.ReplicationFactor)
+	v.check(c.ReplicationFactor >= -1 && c.ReplicationFactor <= math.MaxInt16,
+		"cluster.replication_factor", "%d is out of range; valid: 0 (three, or as many as there are brokers), -1 (the cluster's default), or 1 and more",
+		c.ReplicationFactor)
 	v.between("cluster.partitions", c.Partitions, 1, maxLoadPartitions)
+	v.security()
 }
 
 // emulated says whether the embedded broker can speak like the version and transactions of exactly_once_v2 (KIP-447,
