@@ -333,7 +333,7 @@ func (p *program) session(ctx context.Context) error {
 		debug.SetMemoryLimit(memoryLimit)
 	}
 	return p.prepared(loaded, func(cfg *soak.Config, logger *slog.Logger) error {
-		session, err := soak.New(*cfg, nil, soak.Deps{Logger: logger})
+		session, err := soak.New(*cfg, nil, soak.Deps{Logger: logger, Say: p.listener(cfg)})
 		if err != nil {
 			return err
 		}
@@ -428,6 +428,19 @@ func notified() chan os.Signal {
 func (p *program) progressIsTerminal(plain bool) bool {
 	file, ok := p.stderr.(*os.File)
 	return ok && term.IsTerminal(file.Fd()) && !plain
+}
+
+// listener returns what prints the lines of a talking program, or nil where the dashboard is.
+func (p *program) listener(cfg *soak.Config) func(line string) {
+	if p.terminal(cfg) != nil {
+		return nil
+	}
+	var mu sync.Mutex
+	return func(line string) {
+		mu.Lock()
+		defer mu.Unlock()
+		fmt.Fprintln(p.stdout, line)
+	}
 }
 
 // exporting remembers the session logs that were exported, for the summary.

@@ -94,7 +94,7 @@ func TestUsageErrorsAreOneLine(t *testing.T) {
 		{"run --input /nonexistent.txt", "load.input: there is no file /nonexistent.txt; name an existing one or leave it out"},
 		{"--guarantee twice", `runtime.guarantee: "twice" is not a guarantee; valid: exactly_once_v2, exactly_once, at_least_once (from flag --guarantee)`},
 		{"--profile kafka-2.3", `faults.profile: kafka-2.3 never existed with exactly_once_v2; valid with it: runtime.guarantee exactly_once, at_least_once (from flag --profile)`},
-		{"--topology wordcuont", `application.topology: "wordcuont" is not a topology; valid: soak, passthrough, wordcount (from flag --topology)`},
+		{"--topology wordcuont", `application.topology: "wordcuont" is not a topology; valid: soak, passthrough, wordcount, eostest, eostest-complex (from flag --topology)`},
 		{"--fault error,api=EndTxn,code=INVALID_TXN_STATE@0s", "error is not available yet; valid: panic, stall"},
 		{"--threadz 3", "unknown flag --threadz; did you mean --threads?"},
 		{"--threads 0", "runtime.threads: 0 is out of range; valid: 1 to 64 (from flag --threads)"},

@@ -94,7 +94,7 @@ func (c *Config) program() (*topology.Topology, ProgramTopics, error) {
 // builtinTopics are the topics of each built-in program for an application.
 func builtinTopics(applicationID string) []ProgramTopics {
 	var all []ProgramTopics
-	for _, b := range builtins() {
+	for _, b := range append(builtins(), eosTests()...) {
 		all = append(all, b.topics(applicationID))
 	}
 	return all
@@ -124,11 +124,12 @@ func (c *cluster) inspect(ctx context.Context, cfg *Config, program *topology.To
 	internal := runtime.DefaultConfig()
 	internal.ApplicationID = cfg.Application.ID
 	_, internal.TopicConfigs = c.replication()
-	inside, err := c.insideTopics(program, &internal, topics)
+	outside := c.outsideTopics(topics)
+	inside, err := c.insideTopics(program, &internal, outside)
 	if err != nil {
 		return nil, err
 	}
-	i.topics(ctx, append(c.outsideTopics(topics), inside...))
+	i.topics(ctx, append(outside, inside...))
 	return i.findings, nil
 }
 

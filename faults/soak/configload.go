@@ -58,6 +58,9 @@ func ReadConfig(from Sources) (*Loaded, error) {
 // suitProgram replaces defaults that do not suit the program that was chosen.
 func (l *Loaded) suitProgram() {
 	program, ok := findBuiltin(l.Config.Application.Topology)
+	if program.talking != nil {
+		l.suitEosTest(program.name)
+	}
 	// A simulation has a default of its own, which suits every program.
 	if ok && l.origins["load.rate"] == originDefault && l.Config.Load.Rate == Default().Load.Rate && l.Config.Load.Rate != program.rate {
 		l.Config.Load.Rate = program.rate

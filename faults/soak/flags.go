@@ -34,7 +34,7 @@ func flagSpecs() []flagSpec {
 		{name: "config", arg: "FILE", usage: "configuration file (else $XDG_CONFIG_HOME/eostop/config.yaml, else the built-in one)"},
 		{name: "brokers", key: "cluster.brokers", arg: "HOST:PORT,..", usage: "a real cluster instead of the embedded broker", real: true},
 		{name: "application-id", key: "application.id", arg: "ID", usage: "group, and prefix of topics and transactional ids"},
-		{name: "topology", key: "application.topology", arg: "NAME", usage: "the program that runs: soak, passthrough or wordcount"},
+		{name: "topology", key: "application.topology", arg: "NAME", usage: "the program that runs: soak, passthrough, wordcount, eostest or eostest-complex"},
 		{name: "instances", key: "runtime.instances", arg: "N", usage: "instances of the application"},
 		{name: "threads", key: "runtime.threads", arg: "N", usage: "stream threads of each instance"},
 		{name: "name", key: "application.name", arg: "PREFIX", usage: "instances are called PREFIX1, PREFIX2, .."},

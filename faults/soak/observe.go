@@ -157,6 +157,7 @@ func (e *experiment) finish() {
 	e.publish(time.Now(), s.statuses())
 	final := e.s.Snapshot()
 	s.closeInstances()
+	e.teller.close(s.journal)
 	s.cancelVerify()
 	e.outcome.OpenAtEnd = s.openTransactions()
 	e.outcome.Loaded = s.load != nil && !e.began.IsZero()

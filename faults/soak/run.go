@@ -44,6 +44,7 @@ type experiment struct {
 
 	nextTrim, nextLog time.Time
 	verdict           verify.Verdict
+	teller            teller
 	outcome           Outcome
 }
 
@@ -51,7 +52,7 @@ type experiment struct {
 func (s *Session) run() {
 	defer close(s.done)
 	defer s.rescue()
-	e := &experiment{s: s, phase: PhaseStarting, opened: time.Now(), schedule: newSchedule(s.script), verdict: verify.Clean, then: make(chan func(), 8)}
+	e := &experiment{teller: teller{say: s.say}, s: s, phase: PhaseStarting, opened: time.Now(), schedule: newSchedule(s.script), verdict: verify.Clean, then: make(chan func(), 8)}
 	e.outcome.Verified, e.outcome.Schedule = s.verifier != nil, s.cfg.Faults.Schedule
 	tick := time.NewTimer(observeEvery)
 	defer tick.Stop()
@@ -147,6 +148,7 @@ func (e *experiment) setPhase(phase string) {
 func (e *experiment) observe(now time.Time) {
 	statuses := e.s.statuses()
 	e.cuts.observe(now, statuses)
+	e.teller.tell(e.s.journal)
 	switch e.phase {
 	case PhaseStarting:
 		if e.awaitStart(now, statuses); e.phase == PhaseRunning {
@@ -267,6 +269,11 @@ func (e *experiment) beginDrain() {
 	e.setPhase(PhaseDraining)
 	e.schedule.stop()
 	e.healManual()
+	if e.s.load == nil && e.s.verifier == nil {
+		// What is in the topics is others' concern; whoever has a load of their own goes on with it elsewhere.
+		e.setPhase(PhaseStopping)
+		return
+	}
 	e.aside(func(ctx context.Context) func() {
 		left, err := e.s.drain(ctx)
 		return func() { e.drained(left, err) }

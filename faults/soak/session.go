@@ -35,6 +35,9 @@ type Deps struct {
 	// Idle is how often instances are looked at while nothing is expected of them: no cut to be noticed or recovered from. 0
 	// looks always as often as can be, for those who watch.
 	Idle time.Duration
+	// Say is called with each line that the client of a talking program has to say; nil drops them. It may be called from any
+	// goroutine, one at a time.
+	Say func(line string)
 }
 
 // Session is one experiment: brokers, instances, load, cuts and verifier, from start to verdict. Its methods may be called
@@ -48,7 +51,8 @@ type Session struct {
 	program *topology.Topology
 	foreign bool // the program is not a built-in one
 	topics  ProgramTopics
-	model   string // of the verifier
+	model   string            // of the verifier
+	say     func(line string) // of a talking program; nil if nobody listens
 	seed    int64
 	loadRun uint64 // marks the records of this session's load; 0 without load
 
@@ -128,13 +132,16 @@ func New(cfg Config, program *topology.Topology, deps Deps) (*Session, error) {
 	}
 	s.script = script
 	if program == nil {
-		built, err := named.build(cfg.Application.ID)
+		built, err := named.program(&cfg, deps.Say)
 		if err != nil {
 			return nil, fmt.Errorf("program %s: %w", cfg.Application.Topology, err)
 		}
 		s.program = built
 	} else {
 		s.cfg.Verify.Enabled, s.foreign = false, true
+	}
+	if named.talking != nil && program == nil {
+		s.say = deps.Say
 	}
 	if cfg.Load.Enabled {
 		s.loadRun = uint64(time.Now().UnixNano())
@@ -312,6 +319,9 @@ func (s *Session) instanceConfig(name, dir string) runtime.Config {
 	cfg.InitialRebalanceDelay = r.InitialRebalanceDelay
 	cfg.MaxWarmupReplicas, cfg.ProbingInterval = r.MaxWarmupReplicas, r.ProbingRebalanceInterval
 	cfg.RecordCache, cfg.StateCleanupDelay = int64(r.RecordCache), r.StateCleanupDelay
+	if level, err := metrics.ParseLevel(r.RecordingLevel); err == nil && level >= metrics.Debug {
+		cfg.RecordingLevel = state.RecordingDebug
+	}
 	if r.StaticMembership {
 		cfg.GroupInstanceID = name
 	}

@@ -6,11 +6,13 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"eostop/runtime"
 	"eostop/runtime/topology"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 )
 
@@ -55,8 +57,12 @@ func (c *cluster) outsideTopics(topics ProgramTopics) []plannedTopic {
 }
 
 // insideTopics lists the topics that the application creates for itself.
-func (c *cluster) insideTopics(program *topology.Topology, cfg *runtime.Config, input ProgramTopics) ([]plannedTopic, error) {
-	internal, err := runtime.InternalTopics(program, cfg, map[string]int32{input.Input: int32(c.settings.Partitions)})
+func (c *cluster) insideTopics(program *topology.Topology, cfg *runtime.Config, outside []plannedTopic) ([]plannedTopic, error) {
+	sources := map[string]int32{}
+	for _, t := range outside {
+		sources[t.name] = t.partitions
+	}
+	internal, err := runtime.InternalTopics(program, cfg, sources)
 	if err != nil {
 		return nil, &UsageError{err}
 	}
@@ -86,6 +92,7 @@ func (c *cluster) createTopics(ctx context.Context, topics ProgramTopics) error 
 		return Runf("look up topics: %w", err)
 	}
 	factor, _ := c.replication()
+	created := false
 	for _, t := range planned {
 		detail, listed := existing[t.name]
 		if n := int32(len(detail.Partitions)); n > 0 && detail.Err == nil {
@@ -109,8 +116,50 @@ func (c *cluster) createTopics(ctx context.Context, topics ProgramTopics) error 
 		case err != nil:
 			return Runf("create topic %s: %w %s", t.name, err, r.ErrMessage)
 		}
+		created = true
 	}
-	return nil
+	if !created {
+		return nil
+	}
+	return c.awaitTopics(ctx, names)
+}
+
+// awaitTopics waits until the brokers know of topics that have just been created: a member that is told that a source topic does not
+// exist would die of it.
+func (c *cluster) awaitTopics(ctx context.Context, names []string) error {
+	pause := time.NewTicker(50 * time.Millisecond)
+	defer pause.Stop()
+	for seen := 0; ; {
+		topics, err := c.admin.ListTopics(ctx, names...)
+		if err == nil && led(topics, names) {
+			if seen++; seen >= c.nodes { // Each answer is another broker's.
+				return nil
+			}
+			continue
+		}
+		seen = 0
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			return Runf("topics %s were created, but brokers do not lead all of their partitions: %w", strings.Join(names, ", "), ctx.Err())
+		}
+	}
+}
+
+// led says whether all of the topics have a leader for each partition.
+func led(topics kadm.TopicDetails, names []string) bool {
+	for _, name := range names {
+		detail, ok := topics[name]
+		if !ok || detail.Err != nil || len(detail.Partitions) == 0 {
+			return false
+		}
+		for _, p := range detail.Partitions {
+			if p.Err != nil || p.Leader < 0 {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 func wrongInput(t plannedTopic, have int32) error {
