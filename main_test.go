@@ -66,14 +66,14 @@ func TestUsageErrorsAreOneLine(t *testing.T) {
 		args string
 		want string
 	}{
-		{"matrix", "command matrix is not available yet; valid: run, simulate, diff, config, check, clean, version, help"},
+		{"replay", "command replay is not available yet; valid: run, simulate, matrix, diff, config, check, clean, version, help"},
 		{"simulate --brokers a:1", "simulate has no flag --brokers; see eostop simulate --help"},
 		{"simulate --hourz 2", "unknown flag --hourz; did you mean --hours?"},
 		{"simulate --hours many", `flag --hours: "many" is not a number of hours; valid: above 0 and up to 10000`},
 		{"simulate --hours 0", "is not a number of hours"},
 		{"simulate --hours 1 --duration 1h", "--hours and --duration say the same; leave one of them out"},
 		{"simulate --duration 0s", "load.duration: a simulation needs an end; name one with --hours"},
-		{"simulate --schedule hurricane", `faults.schedule: "hurricane" is not a schedule; valid: soak, storm, flap, mixed, scripted, or a file that ends in .yaml (from flag --schedule)`},
+		{"simulate --schedule hurricane", `faults.schedule: "hurricane" is not a schedule; valid: soak, soak-2019, storm, timeouts, flap, mixed, scripted, or a file that ends in .yaml (from flag --schedule)`},
 		{"simulate --schedule /nonexistent.yaml", "faults.schedule: cannot read /nonexistent.yaml: no such file or directory"},
 		{"simulate --hours 1 --cut i1@2h+5m", "faults.cuts[0]: starts at 2h, but the run ends at load.duration (1h)"},
 		{"replay x.jsonl", "command replay is not available yet"},
