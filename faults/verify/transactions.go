@@ -120,13 +120,3 @@ func (t *transactions) decided(records []logRecord, drop func(*kgo.Record)) []lo
 	t.queue, t.fates = t.queue[:rest], t.fates[:rest]
 	return records
 }
-
-// owner returns the producer whose open transaction began at an offset; false if there is none.
-func (t *transactions) owner(offset int64) (producerID int64, ok bool) {
-	for id, begin := range t.open {
-		if begin == offset {
-			return id, true
-		}
-	}
-	return 0, false
-}
