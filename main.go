@@ -70,6 +70,7 @@ func commands() []command {
 	return []command{
 		{"run", "the dashboard; without a terminal or with --headless: progress on stderr, result on stdout (the default)", (*program).session},
 		{"simulate", "the same on virtual time, with the embedded broker: 24 hours in minutes", (*program).simulate},
+		{"diff", "compare two reports; exit 1 on a regression beyond --tolerance", (*program).diff},
 		{"config", "the effective configuration, with where each value came from; --check validates only", (*program).config},
 		{"check", "is this cluster fit for a run: versions, limits, permissions, topics; what to do about each", (*program).check},
 		{"clean", "remove the topics, group and state of an application, after showing them; --yes does not ask", (*program).clean},
@@ -79,7 +80,6 @@ func commands() []command {
 		{"replay", "a recorded session in the dashboard", nil},
 		{"verify", "audit what an application left in its topics", nil},
 		{"bench", "throughput, latency, restore, start-up", nil},
-		{"diff", "compare two reports", nil},
 		{"completion", "completion for a shell", nil},
 	}
 }
@@ -144,6 +144,28 @@ func (p *program) exitCode(err error) int {
 		return soak.ExitUsage
 	}
 	return soak.ExitNotRun
+}
+
+// diff is the diff command.
+func (p *program) diff(context.Context) error {
+	flags, err := soak.ParseDiffFlags(p.args)
+	if err != nil {
+		return err
+	}
+	if flags.Help {
+		_, err := io.WriteString(p.stdout, soak.DiffUsage)
+		return err
+	}
+	before, err := soak.ReadReport(flags.Before)
+	after, other := soak.ReadReport(flags.After)
+	if err := errors.Join(err, other); err != nil {
+		return err
+	}
+	regression, err := soak.WriteDiff(p.stdout, soak.Diff(before, after, flags.Tolerance))
+	if err == nil && regression {
+		return &verdictError{soak.ExitViolation}
+	}
+	return err
 }
 
 func (p *program) version(context.Context) error {

@@ -154,6 +154,7 @@ func Default() Config {
 			StateFlushInterval:       10 * time.Second,
 			ChangelogRewriteInterval: 15 * time.Second,
 			RepartitionPurgeInterval: 30 * time.Second,
+			RecordCache:              10 << 20,
 			StateCleanupDelay:        10 * time.Minute,
 			AcceptableRecoveryLag:    Unlimited,
 			MaxWarmupReplicas:        2,
