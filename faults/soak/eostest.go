@@ -25,7 +25,7 @@ func eosTests() []builtin {
 		return builtin{
 			name: name, about: about, rate: Default().Load.Rate,
 			topics: func(applicationID string) ProgramTopics { return eosTestTopics(applicationID, further) },
-			build: func(applicationID string) (*topology.Topology, error) {
+			build: func(string) (*topology.Topology, error) {
 				return eosTest(further, func(string) {})
 			},
 			talking: func(say func(line string)) (*topology.Topology, error) { return eosTest(further, say) },

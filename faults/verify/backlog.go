@@ -39,6 +39,7 @@ type backlog struct {
 	ring       []entry // length is a power of two
 	head, tail int64
 	runs       []uint64 // in the order of their first input; usually one
+	shifts     []shift  // by run
 	lastSeq    int64    // of the newest input, in the last run
 	next       int64    // offset behind the newest input
 	passed     int64    // offset below which every effect was seen
@@ -52,18 +53,38 @@ func (b *backlog) at(n int64) *entry { return &b.ring[n&int64(len(b.ring)-1)] }
 
 func (b *backlog) len() int64 { return b.tail - b.head }
 
-// follows tells whether a provenance continues what was seen, and notes it if so. A generator numbers its records
+// follows tells whether the provenance of the input at an offset continues what was seen, and notes it if so. A generator numbers its records
 // upwards, and generators do not share a topic at the same time, so anything else cannot be told apart later.
-func (b *backlog) follows(run uint64, seq int64) bool {
+func (b *backlog) follows(run uint64, seq, offset int64) bool {
 	last := len(b.runs) - 1
 	switch i := slices.Index(b.runs, run); {
 	case i < 0:
-		b.runs = append(b.runs, run)
+		b.runs, b.shifts = append(b.runs, run), append(b.shifts, shift{offset - seq, true})
 	case i != last || seq <= b.lastSeq:
 		return false
 	}
 	b.lastSeq = seq
+	s := &b.shifts[len(b.shifts)-1]
+	s.even = s.even && s.by == offset-seq
 	return true
+}
+
+// shift is the distance from sequences to offsets in a run, as long as it is the same for all.
+type shift struct {
+	by   int64
+	even bool
+}
+
+// offsetOf returns the offset of an input that may be forgotten; false if it is not known.
+func (b *backlog) offsetOf(run uint64, seq int64) (int64, bool) {
+	if n, where := b.find(run, seq); where == placeKnown {
+		return b.at(n).offset, true
+	}
+	i := slices.Index(b.runs, run)
+	if i < 0 || !b.shifts[i].even {
+		return 0, false
+	}
+	return seq + b.shifts[i].by, true
 }
 
 // push appends an entry and returns its number.

@@ -57,7 +57,7 @@ func TestBacklogFind(t *testing.T) {
 		if i == 12_000 {
 			run, seq = 2, 0
 		}
-		if seq += 1 + int64(rng.IntN(50)/49*rng.IntN(5)); !b.follows(run, seq) {
+		if seq += 1 + int64(rng.IntN(50)/49*rng.IntN(5)); !b.follows(run, seq, seq) {
 			t.Fatal("does not follow")
 		}
 		x := id{run, seq}
@@ -70,7 +70,7 @@ func TestBacklogFind(t *testing.T) {
 		check(id{order[rng.IntN(len(order))].run, int64(rng.IntN(14_000))})
 		check(id{run + 20, seq})
 	}
-	if b.follows(5, 1<<30) || b.follows(2, seq) {
+	if b.follows(5, 1<<30, 1<<30) || b.follows(2, seq, seq) {
 		t.Error("an old run or sequence was taken for a new one")
 	}
 	for b.len() > 0 {

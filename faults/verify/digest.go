@@ -213,10 +213,10 @@ func foldOnce(ctx context.Context, base []kgo.Opt, changelogs map[string]string,
 		folded[topic] = newChangelogs(len(r.partitions[topic]))
 	}
 	for len(r.behind(ends)) > 0 && !r.failed() && ctx.Err() == nil {
-		r.poll(ctx, pollWait, "", func(topic string, partition int32, records []*kgo.Record) {
+		r.poll(ctx, pollWait, "", func(topic string, partition int32, records []logRecord) {
 			for _, rec := range records {
 				if rec.Offset < ends[topic][partition] {
-					folded[topic][partition].take(rec)
+					folded[topic][partition].take(rec.Record)
 				}
 			}
 		})

@@ -1,5 +1,5 @@
 // Package verify proves, while an application runs, that every input record had its effect exactly once. It reads
-// the application's topics as any consumer with read_committed would and knows nothing of the runtime's inside.
+// the application's topics raw, as any consumer can, derives from the markers what is committed, and knows nothing of the runtime's inside.
 //
 // The load generator gives every input a Provenance, which the program's operators forward to all that comes of it.
 // A Model of the program says which outputs an input owes. The parts, innermost first:
@@ -15,7 +15,10 @@
 //	anonymous.go   the same where nothing carries a provenance
 //	hold.go        outputs that were seen before what they depend on
 //	closing.go     what inputs owe that have had all their effects
+//	undone.go      what was aborted, and what may not be made of it
 //	reader.go      the consumer: explicit offsets, no group, no silent reset
+//	transactions.go  what is committed in a log, by its markers
+//	hanging.go     transactions that nobody ends
 //	probe.go       where the logs end, to decide about what is held
 //	barrier.go     which inputs have had all their effects
 //	digest.go      store = changelog = model
@@ -35,6 +38,11 @@
 //	wrong_value   the output's key or value is not what the model says
 //	unexpected    an output of an unknown input, or one that the input does not owe
 //	state_mismatch  at the end: a store, its changelog and the model differ
+//	aborted_read  the output of an input whose transaction was aborted
+//	torn          a lost output that is there, in a transaction that was aborted: the one that took the input was not
+//	zombie_write  a committed output of a producer that was known under a later epoch in that partition before
+//	hanging       a transaction that is open for longer than its time-out and the coordinator's scan: the verdict is unknown
+//	              meanwhile
 //
 // With Config.Group the verifier follows inputs through the program: the group has committed them, then what was in the
 // first repartition topic at that time, and so on, and then the outputs were read to where they ended. What an input owes

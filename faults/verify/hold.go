@@ -17,6 +17,9 @@ type queue struct {
 // output takes the next committed record of an output partition.
 func (t *tracker) output(o *outputRecord) {
 	t.judge.out++
+	if o.stale && !t.atLeastOnce && !t.unjudged(o) {
+		t.zombie(o)
+	}
 	q := t.queues[o.stream][o.partition]
 	if (q == nil || len(q.items) == 0) && t.judgeOutput(o) {
 		return

@@ -14,6 +14,10 @@ const (
 	KindWrongValue    = "wrong_value"
 	KindUnexpected    = "unexpected"
 	KindStateMismatch = "state_mismatch"
+	KindAbortedRead   = "aborted_read"
+	KindTorn          = "torn"
+	KindZombieWrite   = "zombie_write"
+	KindHanging       = "hanging"
 )
 
 // maxWitnesses bounds Status.Witnesses; the counters go on.
@@ -26,9 +30,11 @@ type judge struct {
 	in, processed, pending, out       int64
 	duplicated, lost, outOfOrder      int64
 	wrong, unexpected                 int64
+	abortedRead, torn, zombies        int64
 	stores, digestChecked, digestDiff int64
 
 	latency   histogram
+	hanging   []Witness // transactions, as of now
 	witnesses []Witness
 	doubts    []string // why the verdict cannot be clean
 	waiting   string   // what the verifier waits for, empty = nothing
@@ -53,6 +59,13 @@ func (j *judge) add(w Witness) int {
 		j.unexpected++
 	case KindStateMismatch:
 		j.digestDiff++
+	case KindAbortedRead:
+		j.abortedRead++
+	case KindTorn:
+		j.lost++
+		j.torn++
+	case KindZombieWrite:
+		j.zombies++
 	}
 	if len(j.witnesses) == maxWitnesses {
 		return -1
@@ -71,6 +84,9 @@ func (j *judge) found(witness int, output, detail string, at time.Time) {
 	// Statuses that were handed out share the slice.
 	j.witnesses = slices.Clone(j.witnesses)
 	w := &j.witnesses[witness]
+	if w.Kind == KindTorn {
+		j.torn--
+	}
 	w.Kind, w.Outputs, w.Detail, w.At = KindOutOfOrder, []string{output}, detail, at
 }
 
@@ -106,8 +122,14 @@ func (j *judge) status() *Status {
 	violation(j.wrong, "%d outputs differ from the model")
 	violation(j.outOfOrder, "%d outputs are out of order within their key")
 	violation(j.unexpected, "%d outputs have no input that owes them")
-	if s.Verdict == Clean && len(j.doubts) > 0 {
+	violation(j.abortedRead, "%d outputs were made of inputs that were aborted")
+	violation(j.torn, "%d of the missing outputs were aborted, though the group has gone on")
+	violation(j.zombies, "%d outputs were committed under an epoch that had been fenced")
+	if s.Verdict == Clean && len(j.doubts)+len(j.hanging) > 0 {
 		s.Verdict = Unknown
+	}
+	for _, w := range j.hanging {
+		s.Witnesses, s.Reasons = append(s.Witnesses, w), append(s.Reasons, w.Detail)
 	}
 	s.Reasons = append(s.Reasons, j.doubts...)
 	return s

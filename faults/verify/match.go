@@ -21,6 +21,9 @@ func (t *tracker) judgeOutput(o *outputRecord) bool {
 	}
 	b := t.backlogs[o.provenance.Partition]
 	n, where := b.find(o.provenance.Run, o.provenance.Sequence)
+	if where != placeKnown && t.ofAborted(o) {
+		return true
+	}
 	switch where {
 	case placeAhead:
 		return false
@@ -189,6 +192,10 @@ func (t *tracker) blame(b *backlog, e *entry, stream int, by *outputRecord, deta
 	if by != nil {
 		w.Outputs = []string{t.outputName(by)}
 	}
+	if where, ok := t.undone.names[t.owed(b, e, stream)]; ok {
+		w.Kind, w.Outputs = KindTorn, append([]string{where}, w.Outputs...)
+		w.Detail = "the first output named here was aborted, but the transaction that took the input is not"
+	}
 	i := t.judge.add(w)
 	if len(t.missing) < maxMissing {
 		t.missing[t.owed(b, e, stream)] = i
@@ -205,7 +212,7 @@ func (t *tracker) late(o *outputRecord) {
 			return
 		}
 	}
-	input := fmt.Sprintf("%s-%d sequence %d", t.inputTopic, o.provenance.Partition, o.provenance.Sequence)
+	input := t.originName(o.provenance)
 	if t.returned(o, name) {
 		return
 	}
@@ -249,6 +256,9 @@ func (t *tracker) backward(o *outputRecord, input string) {
 func (t *tracker) report(kind string, o *outputRecord, input, detail string) {
 	if kind == KindDuplicate && t.atLeastOnce {
 		t.model.Repeated(o.stream, o.key, o.value)
+	}
+	if o.stale && !t.atLeastOnce && kind != KindZombieWrite {
+		return // it was reported as that
 	}
 	w := Witness{Kind: kind, Input: input, Outputs: []string{t.outputName(o)}, Detail: detail, At: o.seen}
 	if o.producerID >= 0 {

@@ -30,27 +30,31 @@ type offsets map[string]map[int32]int64
 
 // partition is one partition that a reader reads.
 type partition struct {
-	next   int64 // offset of the next record
+	next   int64 // offset up to which everything was handed out, or was aborted
+	ahead  int64 // offset of the next record to be read; what lies between belongs to open transactions or stands behind them
 	fresh  bool  // nothing was read yet since the client was told where to begin
 	stuck  bool  // the client lost its place and has to be told it again
 	failed bool  // the broker does not have next any more
 	paused bool
+	log    transactions
 }
 
-// reader consumes all partitions of some topics from explicit offsets, committed records only, without a group. It is
-// not safe for concurrent use, except listEnds.
+// reader consumes all partitions of some topics from explicit offsets, without a group. It reads all there is, with the markers of
+// transactions, and hands out what is committed. It is not safe for concurrent use, except listEnds.
 type reader struct {
 	client     *kgo.Client
 	admin      *kadm.Client
 	partitions map[string][]*partition
 	gone       func(topic string, partition int32, next int64) // is told once that the log does not have the next offset any more
+	aborted    func(*kgo.Record)                               // is told what was aborted; nil = nobody wants to know
+	kept       []logRecord
 }
 
 // newReader builds a reader; it reaches no broker before start. Its fetches wait as long for records to come together; 0 = fetchMaxWait.
 func newReader(base []kgo.Opt, wait time.Duration, gone func(topic string, partition int32, next int64)) (*reader, error) {
 	opts := append(slices.Clone(base),
-		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
-		kgo.KeepControlRecords(), // so that positions pass the markers of transactions, and reach the end
+		kgo.FetchIsolationLevel(kgo.ReadUncommitted()),
+		kgo.KeepControlRecords(),
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 		kgo.MetadataMinAge(100*time.Millisecond),
 		kgo.FetchMinBytes(fetchMinBytes),
@@ -83,7 +87,7 @@ func (r *reader) start(ctx context.Context, topics []string, from offsets, waiti
 				at = o
 			}
 			consume[topic][p] = kgo.NoResetOffset().At(at)
-			r.partitions[topic] = append(r.partitions[topic], &partition{next: at, fresh: true})
+			r.partitions[topic] = append(r.partitions[topic], &partition{next: at, ahead: at, fresh: true})
 		}
 	}
 	r.client.AddConsumePartitions(consume)
@@ -138,8 +142,8 @@ func listOnce(
 }
 
 // poll waits at most wait for records and hands them to fn, partition by partition, the first topic's before all
-// others. Control records are left out. The records belong to fn.
-func (r *reader) poll(ctx context.Context, wait time.Duration, first string, fn func(topic string, partition int32, records []*kgo.Record)) {
+// others. The records belong to fn, the slice does not.
+func (r *reader) poll(ctx context.Context, wait time.Duration, first string, fn func(topic string, partition int32, records []logRecord)) {
 	polled, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	fetches := r.client.PollFetches(polled)
@@ -154,7 +158,7 @@ func (r *reader) poll(ctx context.Context, wait time.Duration, first string, fn 
 }
 
 // take handles what one poll brought of one partition.
-func (r *reader) take(f kgo.FetchTopicPartition, fn func(topic string, partition int32, records []*kgo.Record)) {
+func (r *reader) take(f kgo.FetchTopicPartition, fn func(topic string, partition int32, records []logRecord)) {
 	if f.Partition < 0 || int(f.Partition) >= len(r.partitions[f.Topic]) {
 		return // an error of the client as a whole, or of its context: it tries on by itself
 	}
@@ -165,31 +169,38 @@ func (r *reader) take(f kgo.FetchTopicPartition, fn func(topic string, partition
 	if len(f.Records) == 0 || p.failed {
 		return
 	}
-	if p.fresh && f.LogStartOffset > p.next {
+	if p.fresh && f.LogStartOffset > p.ahead {
 		// The client begins at the log start without a word if the offset is not there any more.
 		r.fail(f.Topic, f.Partition, p)
 		return
 	}
 	p.fresh = false
-	kept := f.Records[:0]
 	for _, rec := range f.Records {
 		// After a change of leader the client may go back and read again what it has had.
-		if rec.Offset < p.next {
+		if rec.Offset < p.ahead {
 			continue
 		}
-		p.next = rec.Offset + 1
-		if !rec.Attrs.IsControl() {
-			kept = append(kept, rec)
-		}
+		p.ahead = rec.Offset + 1
+		p.log.take(rec)
 	}
-	if len(kept) > 0 {
-		fn(f.Topic, f.Partition, kept)
+	r.kept = p.log.decided(r.kept[:0], func(rec *kgo.Record) {
+		if r.aborted != nil {
+			r.aborted(rec)
+		}
+	})
+	p.next = p.ahead
+	if len(p.log.queue) > 0 {
+		p.next = p.log.queue[0].Offset
+	}
+	if len(r.kept) > 0 {
+		fn(f.Topic, f.Partition, r.kept)
+		clear(r.kept)
 	}
 }
 
 func (r *reader) fail(topic string, number int32, p *partition) {
 	p.failed = true
-	r.gone(topic, number, p.next)
+	r.gone(topic, number, p.ahead)
 }
 
 // recover brings stuck partitions back to where they were, if the log still has it. The client gets stuck for good on an
@@ -209,14 +220,14 @@ func (r *reader) recover(ctx context.Context) {
 				return
 			}
 			p.stuck = false
-			if n := int32(number); p.next < starts[topic][n] || p.next > ends[topic][n] {
+			if n := int32(number); p.ahead < starts[topic][n] || p.ahead > ends[topic][n] {
 				r.fail(topic, n, p)
 				continue
 			}
 			p.fresh = true
 			r.client.RemoveConsumePartitions(map[string][]int32{topic: {int32(number)}})
 			r.client.AddConsumePartitions(map[string]map[int32]kgo.Offset{
-				topic: {int32(number): kgo.NoResetOffset().At(p.next)},
+				topic: {int32(number): kgo.NoResetOffset().At(p.ahead)},
 			})
 		}
 	}

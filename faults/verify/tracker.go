@@ -35,6 +35,7 @@ type outputRecord struct {
 	seen       time.Time
 	producerID int64 // negative = unknown
 	epoch      int16
+	stale      bool // of a producer that was known under a later epoch before
 }
 
 // owedName names an output that an effect owes.
@@ -82,6 +83,7 @@ type tracker struct {
 	lanes    map[lane]int64
 	missing  map[owedName]int
 	recent   recent
+	undone   undone
 	queues   []map[int32]*queue // by stream and output partition
 	held     int                // records in all queues
 }
@@ -130,7 +132,7 @@ func (t *tracker) input(r *inputRecord) {
 		return
 	case t.onlyRun && origin.Run != t.run:
 		return
-	case origin.Partition != r.partition || !b.follows(origin.Run, origin.Sequence):
+	case origin.Partition != r.partition || !b.follows(origin.Run, origin.Sequence, r.offset):
 		t.judge.doubt("input %s does not continue the sequence of its run and partition", t.inputName(r.partition, r.offset))
 		t.blindfold()
 		return
@@ -141,6 +143,9 @@ func (t *tracker) input(r *inputRecord) {
 			t.blindfold()
 			return
 		}
+	}
+	if len(t.undone.names) > 0 {
+		delete(t.undone.names, inputOrigin(origin)) // it was written again
 	}
 	t.push(b, origin.Sequence, r)
 }
@@ -306,6 +311,14 @@ func (t *tracker) owed(b *backlog, e *entry, stream int) owedName {
 
 func (t *tracker) inputName(partition int32, offset int64) string {
 	return fmt.Sprintf("%s-%d@%d", t.inputTopic, partition, offset)
+}
+
+// originName names the input of a provenance by its offset, or by its sequence if that is not known.
+func (t *tracker) originName(p Provenance) string {
+	if offset, ok := t.backlogs[p.Partition].offsetOf(p.Run, p.Sequence); ok {
+		return t.inputName(p.Partition, offset)
+	}
+	return fmt.Sprintf("%s-%d sequence %d", t.inputTopic, p.Partition, p.Sequence)
 }
 
 func (t *tracker) outputName(o *outputRecord) string {

@@ -41,6 +41,9 @@ type Config struct {
 	Cached bool
 	// AtLeastOnce says that the program may process inputs again: duplicates are counted, and are no violation.
 	AtLeastOnce bool
+	// TransactionTimeout is that of the program's producers; 0 = a minute. A transaction that is open for longer, and than the
+	// coordinator takes to notice, hangs: while it does the verdict is unknown.
+	TransactionTimeout time.Duration
 	// From names offsets, by topic and partition, from which on to read instead of the log start. The program must
 	// have had no state there: the model begins with the first input that is read.
 	From map[string]map[int32]int64
@@ -106,6 +109,7 @@ type Verifier struct {
 	barrier *barrier
 
 	nextBarrier time.Time
+	watch       watch
 }
 
 // published is what other goroutines see; it does not change.
@@ -206,6 +210,7 @@ func (v *Verifier) begin(starts offsets) {
 	}
 	v.model.Partitions(len(inputs), outputs)
 	v.tracker = newTracker(v.model, v.judge, v.config.Input, v.topics[1:], inputs, v.config.Run)
+	v.reader.aborted = v.takeAborted
 	v.judge.waiting = ""
 	for _, topic := range v.topics {
 		for p, at := range starts[topic] {
@@ -241,7 +246,7 @@ func (v *Verifier) gone(topic string, partition int32, next int64) {
 
 // step reads once and judges what came.
 func (v *Verifier) step(ctx context.Context) {
-	v.reader.poll(ctx, max(pollWait, v.config.FetchWait), v.config.Input, func(topic string, partition int32, records []*kgo.Record) {
+	v.reader.poll(ctx, max(pollWait, v.config.FetchWait), v.config.Input, func(topic string, partition int32, records []logRecord) {
 		if topic == v.config.Input {
 			v.takeInputs(partition, records)
 			return
@@ -254,24 +259,39 @@ func (v *Verifier) step(ctx context.Context) {
 		v.throttle()
 	}
 	v.runBarrier(ctx)
+	v.runWatch(ctx)
 }
 
-func (v *Verifier) takeInputs(partition int32, records []*kgo.Record) {
+func (v *Verifier) takeInputs(partition int32, records []logRecord) {
 	in := inputRecord{partition: partition}
 	for _, rec := range records {
 		in.offset, in.key, in.value = rec.Offset, rec.Key, rec.Value
-		in.provenance, in.hasHeader = provenanceOf(rec)
+		in.provenance, in.hasHeader = provenanceOf(rec.Record)
 		v.tracker.input(&in)
 	}
 }
 
-func (v *Verifier) takeOutputs(stream int, partition int32, records []*kgo.Record) {
+func (v *Verifier) takeOutputs(stream int, partition int32, records []logRecord) {
 	out := outputRecord{stream: stream, partition: partition, seen: time.Now()}
 	for _, rec := range records {
 		out.offset, out.key, out.value, out.created = rec.Offset, rec.Key, rec.Value, rec.Timestamp
-		out.producerID, out.epoch = rec.ProducerID, rec.ProducerEpoch
-		out.provenance, out.hasHeader = provenanceOf(rec)
+		out.producerID, out.epoch, out.stale = rec.ProducerID, rec.ProducerEpoch, rec.stale
+		out.provenance, out.hasHeader = provenanceOf(rec.Record)
 		v.tracker.output(&out)
+	}
+}
+
+// takeAborted notes what was aborted: nothing may be made of it, and what it stood for must still come.
+func (v *Verifier) takeAborted(rec *kgo.Record) {
+	origin, ok := provenanceOf(rec)
+	switch {
+	case !ok:
+	case rec.Topic == v.config.Input:
+		v.tracker.abortedInput(origin, rec.Partition, rec.Offset)
+	default:
+		v.tracker.abortedOutput(&outputRecord{
+			stream: v.streams[rec.Topic], partition: rec.Partition, offset: rec.Offset, key: rec.Key, provenance: origin,
+		})
 	}
 }
 

@@ -1,0 +1,122 @@
+package verify
+
+import (
+	"encoding/binary"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// logRecord is a record with what the log before it says about its producer.
+type logRecord struct {
+	*kgo.Record
+	stale bool // its producer had written to the partition, or had been fenced there, under a later epoch
+}
+
+// fate is what became of a record.
+type fate uint8
+
+const (
+	undecided fate = iota // its transaction is open
+	committed
+	aborted
+)
+
+// transactions derives what is committed in one partition from all that is in its log, markers included. Records come out in
+// the order of the log, as far as all before them are decided: up to the last stable offset.
+//
+// Its memory follows the records behind the oldest open transaction, and the producers.
+type transactions struct {
+	open   map[int64]int64 // producer id to the first offset of its open transaction
+	epochs map[int64]int16 // producer id to its newest epoch
+	queue  []logRecord
+	fates  []fate // of the queue
+}
+
+// maxEpochs bounds how many producers are remembered. A broker forgets them, too.
+const maxEpochs = 10_000
+
+// Types of control records, as their keys say.
+const (
+	markerAbort  = 0
+	markerCommit = 1
+)
+
+// take takes the next record of the log.
+func (t *transactions) take(rec *kgo.Record) {
+	r := logRecord{Record: rec}
+	switch {
+	case rec.Attrs.IsControl():
+		if len(rec.Key) >= 4 {
+			t.end(rec, int16(binary.BigEndian.Uint16(rec.Key[2:])))
+		}
+		return
+	case rec.ProducerID >= 0:
+		r.stale = !t.note(rec)
+	}
+	f := committed
+	if rec.Attrs.IsTransactional() {
+		f = undecided
+		if _, ok := t.open[rec.ProducerID]; !ok {
+			if t.open == nil {
+				t.open = make(map[int64]int64)
+			}
+			t.open[rec.ProducerID] = rec.Offset
+		}
+	}
+	t.queue, t.fates = append(t.queue, r), append(t.fates, f)
+}
+
+// note notes the epoch of a producer; it returns false if a later one is known.
+func (t *transactions) note(rec *kgo.Record) bool {
+	newest, ok := t.epochs[rec.ProducerID]
+	switch {
+	case ok && rec.ProducerEpoch < newest:
+		return false
+	case ok && rec.ProducerEpoch == newest:
+		return true
+	case t.epochs == nil || !ok && len(t.epochs) >= maxEpochs:
+		t.epochs = make(map[int64]int16)
+	}
+	t.epochs[rec.ProducerID] = rec.ProducerEpoch
+	return true
+}
+
+// end takes the marker that ends a transaction.
+func (t *transactions) end(marker *kgo.Record, kind int16) {
+	if kind != markerAbort && kind != markerCommit {
+		return // such as the change of a leader
+	}
+	t.note(marker)
+	begin, ok := t.open[marker.ProducerID]
+	if !ok {
+		return // what it ends is empty here, or is before the first record that was read
+	}
+	delete(t.open, marker.ProducerID)
+	f := aborted
+	if kind == markerCommit {
+		f = committed
+	}
+	for i := range t.queue {
+		if q := &t.queue[i]; q.Offset >= begin && q.ProducerID == marker.ProducerID && t.fates[i] == undecided {
+			t.fates[i] = f
+		}
+	}
+}
+
+// decided hands out what is decided, in the order of the log: appends committed records to those given and calls drop with
+// those that were aborted.
+func (t *transactions) decided(records []logRecord, drop func(*kgo.Record)) []logRecord {
+	n := 0
+	for ; n < len(t.queue) && t.fates[n] != undecided; n++ {
+		if t.fates[n] == committed {
+			records = append(records, t.queue[n])
+		} else {
+			drop(t.queue[n].Record)
+		}
+	}
+	rest := copy(t.queue, t.queue[n:])
+	copy(t.fates, t.fates[n:])
+	clear(t.queue[rest:])
+	t.queue, t.fates = t.queue[:rest], t.fates[:rest]
+	return records
+}
