@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -65,7 +66,7 @@ func TestUsageErrorsAreOneLine(t *testing.T) {
 		args string
 		want string
 	}{
-		{"matrix", "command matrix is not available yet; valid: run, simulate, config, version, help"},
+		{"matrix", "command matrix is not available yet; valid: run, simulate, diff, config, check, clean, version, help"},
 		{"simulate --brokers a:1", "simulate has no flag --brokers; see eostop simulate --help"},
 		{"simulate --hourz 2", "unknown flag --hourz; did you mean --hours?"},
 		{"simulate --hours many", `flag --hours: "many" is not a number of hours; valid: above 0 and up to 10000`},
@@ -77,12 +78,15 @@ func TestUsageErrorsAreOneLine(t *testing.T) {
 		{"simulate --hours 1 --cut i1@2h+5m", "faults.cuts[0]: starts at 2h, but the run ends at load.duration (1h)"},
 		{"replay x.jsonl", "command replay is not available yet"},
 		{"verify --brokers a:1", "command verify is not available yet"},
-		{"check", "command check is not available yet"},
-		{"clean --yes", "command clean is not available yet"},
+		{"check", "cluster.brokers: is missing; name the cluster with --brokers (the embedded broker is always fit)"},
+		{"check --rate 3", "check has no flag --rate; see eostop check --help"},
+		{"clean --yes", "cluster.brokers: is missing; name the cluster with --brokers (the embedded broker leaves nothing)"},
+		{"run --yes", "unknown flag --yes"},
 		{"bench", "command bench is not available yet"},
-		{"diff a b", "command diff is not available yet"},
+		{"diff a b --tolerance 10", `flag --tolerance: "10" is not a percentage; write it like 10%`},
+		{"diff a", "diff takes two reports, not 1"},
 		{"completion bash", "command completion is not available yet"},
-		{"frob", `unknown command "frob"; valid: run, simulate, config, version, help`},
+		{"frob", `unknown command "frob"; valid: run, simulate, diff, config, check, clean, version, help`},
 		{"version x", `unexpected argument "x"; version takes none`},
 		{"run x", `unexpected argument "x"; run takes flags only`},
 		{"--metrics 9464", `session.metrics: "9464" is not an address; write HOST:PORT`},
@@ -90,7 +94,7 @@ func TestUsageErrorsAreOneLine(t *testing.T) {
 		{"run --input /nonexistent.txt", "load.input: there is no file /nonexistent.txt; name an existing one or leave it out"},
 		{"--guarantee twice", `runtime.guarantee: "twice" is not a guarantee; valid: exactly_once_v2, exactly_once, at_least_once (from flag --guarantee)`},
 		{"--profile kafka-2.3", `faults.profile: kafka-2.3 never existed with exactly_once_v2; valid with it: runtime.guarantee exactly_once, at_least_once (from flag --profile)`},
-		{"--topology wordcuont", `application.topology: "wordcuont" is not a topology; valid: soak, passthrough, wordcount (from flag --topology)`},
+		{"--topology wordcuont", `application.topology: "wordcuont" is not a topology; valid: soak, passthrough, wordcount, eostest, eostest-complex (from flag --topology)`},
 		{"--fault error,api=EndTx,code=INVALID_TXN_STATE@0s", `--fault: fault "error,api=EndTx,code=INVALID_TXN_STATE@0s": api=EndTx: valid: any, or Kafka's names of requests, like EndTxn`},
 		{"--threadz 3", "unknown flag --threadz; did you mean --threads?"},
 		{"--threads 0", "runtime.threads: 0 is out of range; valid: 1 to 64 (from flag --threads)"},
@@ -549,4 +553,36 @@ func (b *lockedBuffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.buf.String()
+}
+
+// TestDiffCommand compares reports by their files.
+func TestDiffCommand(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name string, perSecond float64) string {
+		path := filepath.Join(dir, name)
+		text := fmt.Sprintf(`{"schema":1,"verdict":"clean","throughput":{"avg_per_s":%g}}`, perSecond)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	fast, slow := write("fast", 1000), write("slow", 800)
+	for _, tt := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{[]string{fast, fast}, soak.ExitClean, "no differences"},
+		{[]string{fast, slow}, soak.ExitViolation, "regression"},
+		{[]string{slow, fast}, soak.ExitClean, "+25.0%"},
+		{[]string{fast, slow, "--tolerance", "20%"}, soak.ExitClean, "-20.0%"},
+		{[]string{fast, dir}, soak.ExitUsage, ""},
+		{[]string{"--help"}, soak.ExitClean, "--tolerance"},
+	} {
+		var stdout, stderr strings.Builder
+		code := run(t.Context(), append([]string{"diff"}, tt.args...), nil, &stdout, &stderr)
+		if code != tt.code || !strings.Contains(stdout.String(), tt.want) || (code == soak.ExitUsage) != (stderr.Len() > 0) {
+			t.Errorf("%v: exit code %d, want %d\n%s%s", tt.args, code, tt.code, stdout.String(), stderr.String())
+		}
+	}
 }

@@ -153,7 +153,7 @@ func (s *Session) openVerifier() error {
 		return nil
 	}
 	v, err := verify.New(verify.Config{
-		Seeds: s.cluster.brokers, Dial: s.cluster.dial, Input: s.topics.Input, Outputs: s.topics.Outputs, Changelogs: s.topics.Changelogs,
+		Seeds: s.cluster.brokers, Dial: s.cluster.dial, Options: saslOptions(s.cluster.sasl), Input: s.topics.Input, Outputs: s.topics.Outputs, Changelogs: s.topics.Changelogs,
 		Model: s.model, Group: s.cfg.Application.ID, Hops: s.topics.Repartitions,
 		Cached: s.cfg.Runtime.RecordCache > 0, AtLeastOnce: !runtime.Guarantee(s.cfg.Runtime.Guarantee).Transactional(),
 		Run: s.loadRun, FetchWait: s.cfg.Verify.Interval, Hash: func(key []byte) uint32 { return uint32(topology.Murmur2(key)) },

@@ -35,6 +35,7 @@ type experiment struct {
 	events   []journal.Event // the newest ones, as they were shown last
 
 	asked         bool               // somebody has asked for the end
+	refused       error              // why the brokers do not let the application begin
 	cancelLoad    context.CancelFunc // nil while no load runs
 	loadEnded     time.Time          // zero before
 	loadProcessed int64              // processed until then
@@ -44,6 +45,7 @@ type experiment struct {
 
 	nextTrim, nextLog time.Time
 	verdict           verify.Verdict
+	teller            teller
 	outcome           Outcome
 }
 
@@ -51,7 +53,7 @@ type experiment struct {
 func (s *Session) run() {
 	defer close(s.done)
 	defer s.rescue()
-	e := &experiment{s: s, phase: PhaseStarting, opened: time.Now(), schedule: newSchedule(s.script), verdict: verify.Clean, then: make(chan func(), 8)}
+	e := &experiment{teller: teller{say: s.say}, s: s, phase: PhaseStarting, opened: time.Now(), schedule: newSchedule(s.script), verdict: verify.Clean, then: make(chan func(), 8)}
 	e.outcome.Verified, e.outcome.Schedule = s.verifier != nil, s.cfg.Faults.Schedule
 	tick := time.NewTimer(observeEvery)
 	defer tick.Stop()
@@ -148,6 +150,7 @@ func (e *experiment) observe(now time.Time) {
 	statuses := e.s.statuses()
 	e.cuts.observe(now, statuses)
 	e.observeFaults(now, statuses)
+	e.teller.tell(e.s.journal)
 	switch e.phase {
 	case PhaseStarting:
 		if e.awaitStart(now, statuses); e.phase == PhaseRunning {
@@ -186,6 +189,10 @@ func (e *experiment) awaitStart(now time.Time, statuses []runtime.InstanceStatus
 			}
 		}
 	}
+	if e.refused = e.s.refused(); e.refused != nil {
+		e.setPhase(PhaseStopping)
+		return
+	}
 	e.waiting = fmt.Sprintf("%d of %d threads are RUNNING", running, total)
 	if running < total {
 		if now.Sub(e.opened) > startDeadline {
@@ -205,6 +212,19 @@ func (e *experiment) awaitStart(now time.Time, statuses []runtime.InstanceStatus
 		err := e.s.load.Run(ctx)
 		return func() { e.loadOver(err) }
 	})
+}
+
+// refused returns why the brokers do not let a thread do what it has to: that does not change by trying again.
+func (s *Session) refused() error {
+	for _, m := range s.members {
+		deaths, _ := m.instance.Deaths()
+		for _, d := range deaths {
+			if runtime.Refused(d.Cause) {
+				return Runf("the brokers do not let the application run: %s: %s; eostop check says what is missing", d.Cause, d.Error)
+			}
+		}
+	}
+	return nil
 }
 
 // stopLoad ends the load; draining begins when the generator has said how it went.
@@ -252,6 +272,11 @@ func (e *experiment) beginDrain() {
 	e.schedule.stop()
 	e.stopFaults()
 	e.healManual()
+	if e.s.load == nil && e.s.verifier == nil {
+		// What is in the topics is others' concern; whoever has a load of their own goes on with it elsewhere.
+		e.setPhase(PhaseStopping)
+		return
+	}
 	e.aside(func(ctx context.Context) func() {
 		left, err := e.s.drain(ctx)
 		var held []string
