@@ -86,7 +86,7 @@ func TestUsageErrorsAreOneLine(t *testing.T) {
 		{"diff a b --tolerance 10", `flag --tolerance: "10" is not a percentage; write it like 10%`},
 		{"diff a", "diff takes two reports, not 1"},
 		{"completion bash", "command completion is not available yet"},
-		{"frob", `unknown command "frob"; valid: run, simulate, diff, config, check, clean, version, help`},
+		{"frob", `unknown command "frob"; valid: run, simulate, matrix, diff, config, check, clean, version, help`},
 		{"version x", `unexpected argument "x"; version takes none`},
 		{"run x", `unexpected argument "x"; run takes flags only`},
 		{"--metrics 9464", `session.metrics: "9464" is not an address; write HOST:PORT`},
