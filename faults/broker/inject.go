@@ -86,6 +86,7 @@ func once(fn func(kmsg.Request) bool) func(kmsg.Request) bool {
 func (b *Broker) fault(faults ...kfake.Fault) (*Injected, error) {
 	injected := new(Injected)
 	err := b.use(func(c *kfake.Cluster) error {
+		b.conns.slow()
 		for _, f := range faults {
 			injected.handles = append(injected.handles, c.Fault(f))
 		}

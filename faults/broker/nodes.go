@@ -124,11 +124,12 @@ type connBook struct {
 	conns map[string]map[net.Conn]struct{}
 }
 
-// latency is how long a request takes from the moment when leaders move.
+// latency is how long a request takes from the moment when leaders move or errors are injected.
 const latency = 100 * time.Microsecond
 
 // slow gives connections a latency. A client that fetches from a former leader asks again at once for as long as its metadata
-// is not renewed. Without a latency it would do so without any time passing in a testing/synctest bubble, for ever.
+// is not renewed, and one that is told that a coordinator is loading until a time-out. Without a latency it would do so without
+// any time passing in a testing/synctest bubble, for ever.
 func (b *connBook) slow() { b.latency.Store(int64(latency)) }
 
 // listen has the connections of a listener written down by its port.

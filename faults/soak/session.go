@@ -269,12 +269,16 @@ func (s *Session) openInstances() error {
 	for n, name := range s.cfg.InstanceNames() {
 		m := &member{name: name, link: faults.NewLink(name)}
 		m.link.NameNodes(s.cluster.node)
+		dial := m.link.Wrap(s.cluster.dial)
 		if s.rules != nil {
 			m.link.SetRules(s.rules)
 		}
+		if s.rules != nil || s.script.on(onBroker) {
+			dial = withLatency(dial)
+		}
 		cfg := s.instanceConfig(name, filepath.Join(root, name))
 		m.instance, err = runtime.New(cfg, s.program, runtime.Env{
-			Brokers: s.cluster.brokers, Dial: m.link.Wrap(s.cluster.dial), SASL: s.cluster.sasl, ClusterID: s.cluster.id, FS: disk, Cache: s.cache,
+			Brokers: s.cluster.brokers, Dial: dial, SASL: s.cluster.sasl, ClusterID: s.cluster.id, FS: disk, Cache: s.cache,
 			Journal: s.journal, Logger: s.log, OnLoop: s.injector.onLoop, Metrics: s.registries[n],
 			OnOpenStore: func(task, store string) error { return s.storeFaults.open(name, task, store) },
 			OnWipe:      func(task string) { s.storeFaults.wipe(name, task) },
