@@ -64,7 +64,7 @@ func TestUsageErrorsAreOneLine(t *testing.T) {
 		args string
 		want string
 	}{
-		{"matrix", "command matrix is not available yet; valid: run, simulate, config, version, help"},
+		{"matrix x", `unexpected argument "x"; matrix takes flags only`},
 		{"simulate --brokers a:1", "simulate has no flag --brokers; see eostop simulate --help"},
 		{"simulate --hourz 2", "unknown flag --hourz; did you mean --hours?"},
 		{"simulate --hours many", `flag --hours: "many" is not a number of hours; valid: above 0 and up to 10000`},
@@ -74,7 +74,7 @@ func TestUsageErrorsAreOneLine(t *testing.T) {
 		{"simulate --schedule hurricane", `faults.schedule: "hurricane" is not a schedule; valid: soak, storm, flap, scripted, or a file that ends in .yaml (from flag --schedule)`},
 		{"simulate --schedule /nonexistent.yaml", "faults.schedule: cannot read /nonexistent.yaml: no such file or directory"},
 		{"simulate --hours 1 --cut i1@2h+5m", "faults.cuts[0]: starts at 2h, but the run ends at load.duration (1h)"},
-		{"replay x.jsonl", "command replay is not available yet"},
+		{"replay x.jsonl", "command replay is not available yet; valid: run, simulate, matrix, "},
 		{"verify --brokers a:1", "command verify is not available yet"},
 		{"check", "command check is not available yet"},
 		{"clean --yes", "command clean is not available yet"},

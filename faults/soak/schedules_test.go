@@ -15,7 +15,7 @@ import (
 )
 
 func frame(length time.Duration) Frame {
-	return Frame{Seed: 7, Length: length, Instances: []string{"i1", "i2", "i3"}, Threads: 3, SessionTimeout: 10 * time.Second}
+	return Frame{Seed: 7, Length: length, Instances: []string{"i1", "i2", "i3"}, Threads: 3, SessionTimeout: 10 * time.Second, TransactionTimeout: 10 * time.Second}
 }
 
 func named(t *testing.T, name string, f Frame) Script {
