@@ -104,7 +104,7 @@ func TestValidateNamesKeyAndValidValues(t *testing.T) {
 		{"value", func(c *Config) { c.Load.ValueBytes = 7 }, `load.value_bytes: 7 is out of range; valid: 8 to`},
 		{"profile that never existed", func(c *Config) { c.Faults.Profile = "kafka-2.3" }, `faults.profile: kafka-2.3 never existed with exactly_once_v2; valid with it: runtime.guarantee exactly_once, at_least_once`},
 		{"profile", func(c *Config) { c.Faults.Profile = "x" }, `faults.profile: "x" is not a profile; valid: fixed, kafka-4.3, kafka-2.4.0-rc, kafka-2.3, no-reinit, read-uncommitted-restore, restart-on-fence, shared-txn-id, commit-after-failed-send, forget-generation`},
-		{"schedule", func(c *Config) { c.Faults.Schedule = "x" }, `faults.schedule: "x" is not a schedule; valid: soak, storm, flap, scripted, or a file`},
+		{"schedule", func(c *Config) { c.Faults.Schedule = "x" }, `faults.schedule: "x" is not a schedule; valid: soak, soak-2019, storm, timeouts, flap, scripted, or a file`},
 		{"shrink", func(c *Config) { c.Faults.Shrink, c.Cluster.Brokers = true, []string{"a:1"} }, `faults.shrink: is for the embedded broker only`},
 		{"verifier", func(c *Config) { c.Verify.Interval = 0 }, `verify.interval: 0s is out of range; valid: 1ms to 1m`},
 		{"snapshots", func(c *Config) { c.Session.SnapshotInterval = -1 }, `session.snapshot_interval: -1ns is negative; valid: 0s (none) and more`},
@@ -117,7 +117,7 @@ func TestValidateNamesKeyAndValidValues(t *testing.T) {
 		{"cut without length", func(c *Config) { c.Faults.Cuts = []CutSpec{{Instance: "i1"}} }, `faults.cuts[0]: lasts 0s; valid: more than 0s`},
 		{"fault kind", func(c *Config) {
 			c.Faults.Faults = []FaultSpec{{Kind: "x", Instance: "i1", Thread: 1}}
-		}, `faults.faults[0]: "x" is not a kind of fault; valid: panic, stall, error`},
+		}, `faults.faults[0]: "x" is not a kind of fault; valid: panic, stall, store-open-fails, error`},
 		{"cut after the end", func(c *Config) {
 			c.Load.Duration, c.Faults.Cuts = time.Minute, []CutSpec{cut(t, "i1@60s+1s")}
 		}, `faults.cuts[0]: starts at 1m, but the run ends at load.duration (1m)`},
