@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	_ "embed"
 	"errors"
@@ -70,15 +71,15 @@ func commands() []command {
 		{"run", "the dashboard; without a terminal or with --headless: progress on stderr, result on stdout (the default)", (*program).session},
 		{"simulate", "the same on virtual time, with the embedded broker: 24 hours in minutes", (*program).simulate},
 		{"matrix", "compare profiles and guarantees on virtual time; exit 0 if it comes out as stated", (*program).matrix},
+		{"diff", "compare two reports; exit 1 on a regression beyond --tolerance", (*program).diff},
 		{"config", "the effective configuration, with where each value came from; --check validates only", (*program).config},
+		{"check", "is this cluster fit for a run: versions, limits, permissions, topics; what to do about each", (*program).check},
+		{"clean", "remove the topics, group and state of an application, after showing them; --yes does not ask", (*program).clean},
 		{"version", "the version of this program", (*program).version},
 		{"help", "this text", (*program).help},
 		{"replay", "a recorded session in the dashboard", nil},
 		{"verify", "audit what an application left in its topics", nil},
-		{"check", "is this cluster fit for a run", nil},
-		{"clean", "remove the topics, group and state of an application", nil},
 		{"bench", "throughput, latency, restore, start-up", nil},
-		{"diff", "compare two reports", nil},
 		{"completion", "completion for a shell", nil},
 	}
 }
@@ -145,6 +146,28 @@ func (p *program) exitCode(err error) int {
 	return soak.ExitNotRun
 }
 
+// diff is the diff command.
+func (p *program) diff(context.Context) error {
+	flags, err := soak.ParseDiffFlags(p.args)
+	if err != nil {
+		return err
+	}
+	if flags.Help {
+		_, err := io.WriteString(p.stdout, soak.DiffUsage)
+		return err
+	}
+	before, err := soak.ReadReport(flags.Before)
+	after, other := soak.ReadReport(flags.After)
+	if err := errors.Join(err, other); err != nil {
+		return err
+	}
+	regression, err := soak.WriteDiff(p.stdout, soak.Diff(before, after, flags.Tolerance))
+	if err == nil && regression {
+		return &verdictError{soak.ExitViolation}
+	}
+	return err
+}
+
 func (p *program) version(context.Context) error {
 	if len(p.args) > 0 {
 		return soak.Usagef("unexpected argument %q; version takes none", p.args[0])
@@ -164,10 +187,10 @@ func (p *program) help(context.Context) error {
 		fmt.Fprintf(&b, "  %-11s %s\n", c.name, c.usage)
 	}
 	switch p.command {
-	case "simulate":
-		b.WriteString("\nFlags of simulate\n" + soak.FlagUsages(p.command))
 	case "matrix":
 		b.WriteString("\nFlags of matrix\n" + soak.MatrixUsages())
+	case "simulate", "check", "clean":
+		b.WriteString("\nFlags of " + p.command + "\n" + soak.FlagUsages(p.command))
 	default:
 		b.WriteString("\nFlags of run and config\n" + soak.FlagUsages("run") + "      --check                  config only: say whether the configuration is valid\n")
 	}
@@ -215,6 +238,92 @@ func (p *program) config(ctx context.Context) error {
 	return errors.Join(invalid, err)
 }
 
+// check is the check command.
+func (p *program) check(ctx context.Context) error {
+	_, loaded, err := p.load(ctx)
+	if err != nil || loaded == nil {
+		return err
+	}
+	cfg := &loaded.Config
+	if err := errors.Join(loaded.Validate(), cfg.CheckFiles()); err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	report, err := soak.CheckCluster(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	_, err = io.WriteString(p.stdout, report.Text())
+	if path := cfg.Session.Report; path != "" {
+		err = errors.Join(err, soak.WriteCheck(path, report))
+	}
+	if err == nil && !report.Fit {
+		return &verdictError{soak.ExitNotRun}
+	}
+	return err
+}
+
+// clean is the clean command.
+func (p *program) clean(ctx context.Context) error {
+	flags, loaded, err := p.load(ctx)
+	if err != nil || loaded == nil {
+		return err
+	}
+	if err := loaded.Validate(); err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	plan, err := soak.PlanClean(ctx, &loaded.Config)
+	if err != nil {
+		return err
+	}
+	defer plan.Close()
+	if _, err := io.WriteString(p.stdout, plan.Text()); err != nil || plan.Empty() {
+		return err
+	}
+	if !flags.Yes {
+		file, ok := p.stdin.(*os.File)
+		if !ok || !term.IsTerminal(file.Fd()) {
+			return soak.Usagef("nothing was removed; say --yes to remove what is listed")
+		}
+		if yes, err := p.confirm(ctx, file); err != nil || !yes {
+			return errors.Join(err, p.print("nothing was removed\n"))
+		}
+	}
+	if err := plan.Run(ctx); err != nil {
+		return err
+	}
+	return p.print("removed\n")
+}
+
+func (p *program) print(text string) error {
+	_, err := io.WriteString(p.stdout, text)
+	return err
+}
+
+// confirm asks on the terminal.
+func (p *program) confirm(ctx context.Context, terminal io.Reader) (bool, error) {
+	if err := p.print("remove all this? [y/N] "); err != nil {
+		return false, err
+	}
+	answers := make(chan string, 1)
+	go func() { // Nothing but an answer ends a read from a terminal; the process ends after it in any case.
+		line, err := bufio.NewReader(terminal).ReadString('\n')
+		if err != nil {
+			line = ""
+		}
+		answers <- strings.ToLower(strings.TrimSpace(line))
+	}()
+	select {
+	case answer := <-answers:
+		return answer == "y" || answer == "yes", nil
+	case <-ctx.Done():
+		return false, p.print("\n")
+	}
+}
+
 // session is the run command.
 func (p *program) session(ctx context.Context) error {
 	flags, loaded, err := p.load(ctx)
@@ -226,7 +335,7 @@ func (p *program) session(ctx context.Context) error {
 		debug.SetMemoryLimit(memoryLimit)
 	}
 	return p.prepared(loaded, func(cfg *soak.Config, logger *slog.Logger) error {
-		session, err := soak.New(*cfg, nil, soak.Deps{Logger: logger})
+		session, err := soak.New(*cfg, nil, soak.Deps{Logger: logger, Say: p.listener(cfg)})
 		if err != nil {
 			return err
 		}
@@ -330,7 +439,7 @@ func (p *program) watch(ctx context.Context, s *soak.Simulation) (*soak.Report, 
 	defer leave()
 	s.Start()
 	var obeyed sync.WaitGroup
-	obeyed.Go(func() { p.obey(ctx, s, signals, leave, true) })
+	obeyed.Go(func() { p.obey(ctx, s, signals, leave, true, os.Interrupt) })
 	trouble := ui.Simulation(view, p.stderr, p.progressIsTerminal(s.Config().UI.Plain), s)
 	if trouble != nil {
 		s.Stop(true)
@@ -355,6 +464,19 @@ func notified() chan os.Signal {
 func (p *program) progressIsTerminal(plain bool) bool {
 	file, ok := p.stderr.(*os.File)
 	return ok && term.IsTerminal(file.Fd()) && !plain
+}
+
+// listener returns what prints the lines of a talking program, or nil where the dashboard is.
+func (p *program) listener(cfg *soak.Config) func(line string) {
+	if p.terminal(cfg) != nil {
+		return nil
+	}
+	var mu sync.Mutex
+	return func(line string) {
+		mu.Lock()
+		defer mu.Unlock()
+		fmt.Fprintln(p.stdout, line)
+	}
 }
 
 // exporting remembers the session logs that were exported, for the summary.
@@ -393,7 +515,11 @@ func (p *program) drive(ctx context.Context, s *exporting, cfg *soak.Config) (*s
 	defer leave()
 	screen := p.terminal(cfg)
 	var obeyed sync.WaitGroup
-	obeyed.Go(func() { p.obey(ctx, s.Session, signals, leave, screen == nil) })
+	drains := []os.Signal{os.Interrupt}
+	if screen == nil { // A service manager ends a process like this, and kills it where that takes too long.
+		drains = append(drains, syscall.SIGTERM)
+	}
+	obeyed.Go(func() { p.obey(ctx, s.Session, signals, leave, screen == nil, drains...) })
 	var trouble error
 	if screen != nil {
 		trouble = p.dashboard(view, s, cfg, screen)
@@ -439,15 +565,15 @@ type stoppable interface {
 	Done() <-chan struct{}
 }
 
-// obey turns signals into stops: the first Ctrl-C drains, everything else ends at once.
-func (p *program) obey(ctx context.Context, s stoppable, signals <-chan os.Signal, leave func(), headless bool) {
+// obey turns signals into stops: the first of those that drain does so, everything else ends at once.
+func (p *program) obey(ctx context.Context, s stoppable, signals <-chan os.Signal, leave func(), headless bool, drains ...os.Signal) {
 	ended := ctx.Done()
 	for drained := false; ; {
 		select {
 		case <-s.Done():
 			return
 		case sig := <-signals:
-			if sig == os.Interrupt && !drained {
+			if slices.Contains(drains, sig) && !drained {
 				drained = true
 				if headless {
 					fmt.Fprintln(p.stderr, "\neostop: the load stops and the application drains; Ctrl-C again stops now")

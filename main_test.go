@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -71,17 +73,20 @@ func TestUsageErrorsAreOneLine(t *testing.T) {
 		{"simulate --hours 0", "is not a number of hours"},
 		{"simulate --hours 1 --duration 1h", "--hours and --duration say the same; leave one of them out"},
 		{"simulate --duration 0s", "load.duration: a simulation needs an end; name one with --hours"},
-		{"simulate --schedule hurricane", `faults.schedule: "hurricane" is not a schedule; valid: soak, soak-2019, storm, timeouts, flap, scripted, or a file that ends in .yaml (from flag --schedule)`},
+		{"simulate --schedule hurricane", `faults.schedule: "hurricane" is not a schedule; valid: soak, soak-2019, storm, timeouts, flap, mixed, scripted, or a file that ends in .yaml (from flag --schedule)`},
 		{"simulate --schedule /nonexistent.yaml", "faults.schedule: cannot read /nonexistent.yaml: no such file or directory"},
 		{"simulate --hours 1 --cut i1@2h+5m", "faults.cuts[0]: starts at 2h, but the run ends at load.duration (1h)"},
 		{"replay x.jsonl", "command replay is not available yet; valid: run, simulate, matrix, "},
 		{"verify --brokers a:1", "command verify is not available yet"},
-		{"check", "command check is not available yet"},
-		{"clean --yes", "command clean is not available yet"},
+		{"check", "cluster.brokers: is missing; name the cluster with --brokers (the embedded broker is always fit)"},
+		{"check --rate 3", "check has no flag --rate; see eostop check --help"},
+		{"clean --yes", "cluster.brokers: is missing; name the cluster with --brokers (the embedded broker leaves nothing)"},
+		{"run --yes", "unknown flag --yes"},
 		{"bench", "command bench is not available yet"},
-		{"diff a b", "command diff is not available yet"},
+		{"diff a b --tolerance 10", `flag --tolerance: "10" is not a percentage; write it like 10%`},
+		{"diff a", "diff takes two reports, not 1"},
 		{"completion bash", "command completion is not available yet"},
-		{"frob", `unknown command "frob"; valid: run, simulate, matrix, config, version, help`},
+		{"frob", `unknown command "frob"; valid: run, simulate, matrix, diff, config, check, clean, version, help`},
 		{"version x", `unexpected argument "x"; version takes none`},
 		{"run x", `unexpected argument "x"; run takes flags only`},
 		{"--metrics 9464", `session.metrics: "9464" is not an address; write HOST:PORT`},
@@ -89,7 +94,7 @@ func TestUsageErrorsAreOneLine(t *testing.T) {
 		{"run --input /nonexistent.txt", "load.input: there is no file /nonexistent.txt; name an existing one or leave it out"},
 		{"--guarantee twice", `runtime.guarantee: "twice" is not a guarantee; valid: exactly_once_v2, exactly_once, at_least_once (from flag --guarantee)`},
 		{"--profile kafka-2.3", `faults.profile: kafka-2.3 never existed with exactly_once_v2; valid with it: runtime.guarantee exactly_once, at_least_once (from flag --profile)`},
-		{"--topology wordcuont", `application.topology: "wordcuont" is not a topology; valid: soak, passthrough, wordcount (from flag --topology)`},
+		{"--topology wordcuont", `application.topology: "wordcuont" is not a topology; valid: soak, passthrough, wordcount, eostest, eostest-complex (from flag --topology)`},
 		{"--fault error,api=EndTx,code=INVALID_TXN_STATE@0s", `--fault: fault "error,api=EndTx,code=INVALID_TXN_STATE@0s": api=EndTx: valid: any, or Kafka's names of requests, like EndTxn`},
 		{"--threadz 3", "unknown flag --threadz; did you mean --threads?"},
 		{"--threads 0", "runtime.threads: 0 is out of range; valid: 1 to 64 (from flag --threads)"},
@@ -459,6 +464,32 @@ func TestEndOfContextStopsARun(t *testing.T) {
 	}
 }
 
+// TestSIGTERMDrainsAHeadlessRun: that is how service managers end a process.
+func TestSIGTERMDrainsAHeadlessRun(t *testing.T) {
+	cmd := process(t, light("--headless", "--plain")...)
+	var out lockedBuffer
+	cmd.Stdout = &out
+	progress, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for lines := bufio.NewScanner(progress); lines.Scan(); {
+		if strings.Contains(lines.Text(), "  running  ") {
+			if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+				t.Fatal(err)
+			}
+			break
+		}
+	}
+	go func() { _, _ = io.Copy(io.Discard, progress) }()
+	if err := cmd.Wait(); err != nil || !strings.Contains(out.String(), "verdict       clean") {
+		t.Errorf("%v\n%s", err, out.String())
+	}
+}
+
 func TestDashboardInATerminal(t *testing.T) {
 	const restored = "\x1b[?1049l"
 	tests := []struct {
@@ -522,4 +553,36 @@ func (b *lockedBuffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.buf.String()
+}
+
+// TestDiffCommand compares reports by their files.
+func TestDiffCommand(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name string, perSecond float64) string {
+		path := filepath.Join(dir, name)
+		text := fmt.Sprintf(`{"schema":1,"verdict":"clean","throughput":{"avg_per_s":%g}}`, perSecond)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	fast, slow := write("fast", 1000), write("slow", 800)
+	for _, tt := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{[]string{fast, fast}, soak.ExitClean, "no differences"},
+		{[]string{fast, slow}, soak.ExitViolation, "regression"},
+		{[]string{slow, fast}, soak.ExitClean, "+25.0%"},
+		{[]string{fast, slow, "--tolerance", "20%"}, soak.ExitClean, "-20.0%"},
+		{[]string{fast, dir}, soak.ExitUsage, ""},
+		{[]string{"--help"}, soak.ExitClean, "--tolerance"},
+	} {
+		var stdout, stderr strings.Builder
+		code := run(t.Context(), append([]string{"diff"}, tt.args...), nil, &stdout, &stderr)
+		if code != tt.code || !strings.Contains(stdout.String(), tt.want) || (code == soak.ExitUsage) != (stderr.Len() > 0) {
+			t.Errorf("%v: exit code %d, want %d\n%s%s", tt.args, code, tt.code, stdout.String(), stderr.String())
+		}
+	}
 }

@@ -171,6 +171,23 @@ func (r Rule) Validate() error {
 	return errors.Join(errs...)
 }
 
+// Keys returns the keys of the APIs that the rule names; nil if it names none.
+func (r *Rule) Keys() []kmsg.Key {
+	var keys []kmsg.Key
+	for _, name := range r.APIs {
+		if key, ok := apiKey(name); ok {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+// MatchesTopic reports whether the name of a topic is one that the rule asks for.
+func (r *Rule) MatchesTopic(topic string) bool { return glob(r.Topic, topic) }
+
+// MatchesTransactionalID is MatchesTopic for a transactional id.
+func (r *Rule) MatchesTransactionalID(id string) bool { return glob(r.TransactionalID, id) }
+
 // Hit tells that a rule has acted.
 type Hit struct {
 	Rule     string // its ID

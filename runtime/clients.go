@@ -23,6 +23,9 @@ func (i *Instance) baseOptions(clientID string, monitor *connectionMonitor) []kg
 		kgo.DisableClientMetrics(),
 		kgo.WithLogger(clientLog{i.log.With("client", clientID)}),
 	}
+	if len(i.env.SASL) > 0 {
+		opts = append(opts, kgo.SASL(i.env.SASL...))
+	}
 	if monitor != nil {
 		opts = append(opts, kgo.WithHooks(monitor))
 	}

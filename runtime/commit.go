@@ -100,11 +100,15 @@ func (t *StreamThread) beginCommit(slot *producerSlot) *slotCommit {
 
 // send is steps 2 to 4, in a goroutine of its own while the thread waits.
 func (t *StreamThread) send(ctx context.Context, c *slotCommit) error {
-	producer := c.slot.producer
-	if err := producer.flush(ctx); err != nil {
+	producer, m, begin := c.slot.producer, c.slot.metrics, time.Now()
+	err := producer.flush(ctx)
+	m.Flush(time.Since(begin))
+	if err != nil {
 		return err
 	}
 	if producer.guarantee.Transactional() {
+		begin = time.Now()
+		defer func() { m.TxnCommit(time.Since(begin)) }() // with the offsets: the client does both in one
 		return producer.commit(ctx, c.identity, c.offsets)
 	}
 	if err := t.member.commitOffsets(ctx, c.identity, c.offsets); err != nil {
@@ -126,6 +130,7 @@ func (t *StreamThread) endCommit(c *slotCommit) error {
 		if err := task.committed(now); err != nil {
 			return fmt.Errorf("apply committed state: %w", err)
 		}
+		task.metrics.Commit.Record(now.Sub(c.begin))
 	}
 	return nil
 }

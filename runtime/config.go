@@ -15,6 +15,7 @@ import (
 	"eostop/runtime/topology"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/twmb/franz-go/pkg/sasl"
 )
 
 // Config configures one instance. All instances of an application share everything but ClientID and StateDir.
@@ -59,6 +60,8 @@ type Config struct {
 
 	// ReplicationFactor of internal topics; -1 takes the broker's default.
 	ReplicationFactor int16
+	// TopicConfigs are settings that internal topics are created with besides those that they need, e.g. min.insync.replicas.
+	TopicConfigs map[string]string
 	// CompactChangelogs creates changelogs with cleanup.policy=compact. Without it ChangelogRewriteInterval must be set, or
 	// changelogs grow for ever.
 	CompactChangelogs bool
@@ -190,6 +193,8 @@ type Env struct {
 	Brokers []string
 	// Dial opens every connection of the instance; nil dials TCP.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+	// SASL are the mechanisms that clients authenticate themselves with, the preferred one first; none without SASL.
+	SASL []sasl.Mechanism
 	// ClusterID ties the state directory to one cluster.
 	ClusterID string
 	// FS holds the state directory; nil is the disk.

@@ -29,8 +29,10 @@
 //
 // One goroutine per StreamThread owns its tasks, its producers' transactions and its consumer's poll. Another one, its state
 // updater, owns the restore consumer and the stores of the tasks that are being restored or stand by; stores change hands
-// with the task that they belong to (statemanager.go). Everybody else reads what the thread publishes: counters, an immutable
-// status, events in the journal. The group client's callbacks hand their news over and wait until the thread has handled
+// with the task that they belong to (statemanager.go). Two things are done beside the thread's goroutine while it waits or goes on,
+// and handed back to it: a producer is opened (slot.go), and the commits of several producers go on at the same time (commit.go),
+// so that one coordinator which does not answer holds nobody else up (TestOneTaskThatHangsHoldsUpNoOther). Everybody else reads
+// what the thread publishes: counters, metrics (measure.go), an immutable status, events in the journal. The group client's callbacks hand their news over and wait until the thread has handled
 // them (rebalance.go): no commit can slip behind a rebalance. Nothing waits for the network with a mutex held, and every
 // call to a broker has a deadline.
 //
@@ -41,17 +43,29 @@
 //     that the broker has told.
 //   - producer.go: the producer. Any error makes it useless: it is closed and opened anew, never repaired.
 //
-// # Rules that exactly-once rests on
+// # Rules that exactly-once rests on, and their tests
 //
 //   - A transaction of exactly_once_v2 is committed under the member id and generation under which its tasks were assigned,
-//     never without (KIP-447). A member id that has changed, or a generation that this member has never heard of, means
-//     that the tasks were lost meanwhile, whatever the client says.
+//     never without (KIP-447), and not at all on brokers that do not know these. A member id that has changed, or a generation
+//     that this member has never heard of, means that the tasks were lost meanwhile, whatever the client says.
+//     TestCommitRefusesWithoutFence, TestABrokerThatIsTooOld,
+//     TestShouldNotViolateEosIfOneTaskGetsFencedUsingIsolatedAppInstances, TestShouldNotViolateEosIfAThreadStallsThroughARebalance
+//   - Under exactly_once the transactional id fences, and the member id and generation do, too, where the broker takes them: the next
+//     owner may be of exactly_once_v2. TestShouldUpgradeFromEosAlphaToEosV2
 //   - A task that somebody claims, in whatever generation, is given to nobody else before that member has let go of it.
+//     TestOutdatedClaimIsWithheld, TestWithhold, TestRebalancesConverge
 //   - Requests that send offsets or end a transaction are never repeated: a late one could decide the next transaction
-//     (KAFKA-17754). An unanswered one leaves the outcome unknown, and the broker is asked.
+//     (KAFKA-17754). An unanswered one leaves the outcome unknown, and the broker is asked. TestErrorsInOffsets, TestErrorsInCommit
 //   - Positions come from the broker (require_stable), never from memory, whenever a task starts or starts over.
+//     TestErrorsInCommittedOffsets, TestATransactionThatHangsIsNamed
 //   - A restore reads to the log end as a read_uncommitted consumer sees it, with a read_committed reader (KAFKA-10167).
-//   - Errors are classified by their root cause at one place, errors.go. Clean-up paths raise no new error.
+//     TestARestoreWaitsForAnOpenTransaction
+//   - A store on disk is a committed prefix of its changelog. TestACrashRestoresOnlyTheTail, TestACrashWithAnOpenTransaction
+//   - Errors are classified by their root cause at one place, errors.go; of joined ones the gravest decides. Clean-up paths raise no
+//     new error. TestErrorsByTheirCause, TestClassifyJoined, TestErrorsInStoreFlushes, TestErrorsInAbort, TestErrorsInClose
+//   - What is registered for a store goes away with its task, whatever became of the store. TestMetricsByRecordingLevel
+//   - The group's leader aborts what expelled members left open, and nothing else. TestLeaderFencesWhatExpelledMembersLeft,
+//     TestACleanLeaverIsNotFenced
 //
 // # Where Kafka Streams' classes are
 //
@@ -64,5 +78,7 @@
 //	DefaultStateUpdater         stateUpdater (updater.go)
 //	StoreChangelogReader        restoration (restore.go)
 //	StreamsPartitionAssignor    groupBalancer (balancer.go), InternalTopicManager: program (program.go)
-//	StickyTaskAssignor          assignTasks (assignor.go)
+//	HighAvailabilityTaskAssignor, StickyTaskAssignor  assignTasks (assignor.go and its parts)
+//	ThreadCache                 package state, recordCache (recordcache.go)
+//	StreamsMetricsImpl          package metrics, measure.go
 package runtime

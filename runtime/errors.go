@@ -130,6 +130,7 @@ var causes = []cause{
 	{kerr.IllegalSaslState, Fatal, "authentication"},
 	{kerr.SecurityDisabled, Fatal, "authentication"},
 	{kerr.InvalidTransactionTimeout, Fatal, "transaction time-out too large for the broker"},
+	{kerr.InvalidSessionTimeout, Fatal, "session time-out out of the broker's range"},
 	{kerr.MessageTooLarge, Fatal, "record too large"},
 	{kerr.RecordListTooLarge, Fatal, "record too large"},
 	{kerr.InvalidTopicException, Fatal, "invalid topic"},
@@ -140,6 +141,16 @@ var causes = []cause{
 	{context.DeadlineExceeded, Corrupted, "timed out"},
 	{os.ErrDeadlineExceeded, Corrupted, "timed out"},
 	{context.Canceled, Retriable, "cancelled"},
+}
+
+// refusals are the causes by which brokers do not let an application work at all, until somebody changes settings or permissions.
+var refusals = []error{
+	kerr.TopicAuthorizationFailed, kerr.SaslAuthenticationFailed, kerr.InvalidTransactionTimeout, kerr.InvalidSessionTimeout,
+}
+
+// Refused reports whether a thread that died of the cause was not let in by the brokers: another one will not be either.
+func Refused(name string) bool {
+	return slices.ContainsFunc(causes, func(c cause) bool { return c.name == name && slices.Contains(refusals, c.err) })
 }
 
 // expectedCauses are the causes that metrics count from the start, so that the first of a kind is an increase.

@@ -215,6 +215,8 @@ func (s *scene) play() {
 		s.check()
 		s.i.restart(nil)
 		s.before = s.i.total()
+	case losing:
+		s.Fatal("only flushes of stores have rows for that, see failedSend")
 	}
 }
 

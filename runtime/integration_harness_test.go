@@ -16,6 +16,7 @@ import (
 	"eostop/faults/broker"
 	"eostop/runtime"
 	"eostop/runtime/journal"
+	"eostop/runtime/metrics"
 	"eostop/runtime/topology"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -166,6 +167,8 @@ type member struct {
 	link   *faults.Link
 	wire   *wire
 	closed bool
+
+	registry *metrics.Registry // of what the instance measures; nil = nothing
 }
 
 // config returns the configuration of an instance of one thread, as tests want it: short intervals, and changelogs that
@@ -218,7 +221,7 @@ func (m *member) assemble() {
 	}
 	instance, err := runtime.New(m.cfg, m.top, runtime.Env{
 		Brokers: m.c.broker.Addrs(), Dial: m.wire.dialer(m.link.Wrap(m.c.broker.Dial)),
-		FS: disk, Journal: m.c.journal, Logger: logger, OnLoop: m.onLoop,
+		FS: disk, Journal: m.c.journal, Logger: logger, OnLoop: m.onLoop, Metrics: m.registry,
 	})
 	if err != nil {
 		m.c.Fatal(err)

@@ -197,6 +197,56 @@ type ensuredTopics struct {
 	created    map[string]bool  // internal topics that did not exist before
 }
 
+// InternalTopic is a topic that an application creates for itself.
+type InternalTopic struct {
+	Name       string
+	Partitions int32
+	Changelog  bool              // else it is a repartition topic
+	Configs    map[string]string // what it is created with
+}
+
+// InternalTopics lists the topics that instances with this topology and configuration create where they are missing, changelogs
+// last. Sources are the partition counts of the source topics that the topology does not create; the error says which are
+// missing or do not fit together.
+func InternalTopics(top *topology.Topology, cfg *Config, sources map[string]int32) ([]InternalTopic, error) {
+	p := newProgram(top, cfg.ApplicationID)
+	counts, err := p.repartitionPartitions(sources)
+	if err != nil {
+		return nil, err
+	}
+	return p.internalTopics(cfg, counts), nil
+}
+
+func (p *program) internalTopics(cfg *Config, counts map[string]int32) []InternalTopic {
+	var topics []InternalTopic
+	add := func(name string, partitions int32, changelog bool, configs map[string]string) {
+		all := maps.Clone(cfg.TopicConfigs)
+		if all == nil {
+			all = map[string]string{}
+		}
+		maps.Copy(all, configs)
+		topics = append(topics, InternalTopic{Name: name, Partitions: partitions, Changelog: changelog, Configs: all})
+	}
+	forever := map[string]string{"cleanup.policy": "delete", "retention.ms": "-1"}
+	for _, logical := range slices.Sorted(maps.Keys(p.repartitions)) {
+		topic := p.topic(logical)
+		add(topic, counts[topic], false, forever)
+	}
+	for _, sub := range p.topology.SubTopologies() {
+		for _, store := range sub.Stores {
+			if !store.Logged {
+				continue
+			}
+			configs := map[string]string{"cleanup.policy": "compact", "message.timestamp.type": "CreateTime"}
+			if !cfg.CompactChangelogs {
+				configs = forever
+			}
+			add(changelogTopic(p.applicationID, store.Name), p.taskCount(sub, counts), true, configs)
+		}
+	}
+	return topics
+}
+
 // ensureTopics creates the internal topics that are missing. An existing topic with another number of partitions than needed is an
 // error that every member is told.
 func (p *program) ensureTopics(ctx context.Context, adm *admin, cfg *Config, external map[string]int32) (ensuredTopics, error) {
@@ -206,23 +256,8 @@ func (p *program) ensureTopics(ctx context.Context, adm *admin, cfg *Config, ext
 	}
 	ensured := ensuredTopics{partitions: counts}
 	needed, configs := map[string]int32{}, map[string]map[string]string{}
-	for logical := range p.repartitions {
-		topic := p.topic(logical)
-		needed[topic] = counts[topic]
-		configs[topic] = map[string]string{"cleanup.policy": "delete", "retention.ms": "-1"}
-	}
-	for _, sub := range p.topology.SubTopologies() {
-		for _, store := range sub.Stores {
-			if !store.Logged {
-				continue
-			}
-			topic := changelogTopic(p.applicationID, store.Name)
-			needed[topic] = p.taskCount(sub, counts)
-			configs[topic] = map[string]string{"cleanup.policy": "compact", "message.timestamp.type": "CreateTime"}
-			if !cfg.CompactChangelogs {
-				configs[topic] = map[string]string{"cleanup.policy": "delete", "retention.ms": "-1"}
-			}
-		}
+	for _, topic := range p.internalTopics(cfg, counts) {
+		needed[topic.Name], configs[topic.Name] = topic.Partitions, topic.Configs
 	}
 	topics := slices.Sorted(maps.Keys(needed))
 	if len(topics) == 0 {

@@ -43,6 +43,7 @@ func (t *StreamThread) publish() {
 	})
 	t.published.Store(s)
 	t.publishedAt = now
+	t.measureTasks()
 }
 
 // Status returns what the thread published last, completed by its counters and the state of its connections, which

@@ -79,6 +79,8 @@ func (t *StreamThread) commitForGroup(ctx context.Context) error {
 // onAssigned brings the thread's tasks in line with the assignment. Tasks that were taken away are committed and closed
 // first; the group learns by another join that they are free (KIP-429).
 func (t *StreamThread) onAssigned(ctx context.Context, news groupNews) error {
+	begin := time.Now()
+	defer func() { t.metrics.TasksAssigned(time.Since(begin)) }()
 	claimed := t.member.claimed()
 	if t.identity.valid() && (news.identity.member != t.identity.member || news.missed) {
 		// The member was expelled and has joined anew without noticing, or has missed a generation: meanwhile somebody else may

@@ -28,9 +28,9 @@ func (t *streamTask) Cache(store string) topology.RecordCache {
 	if t.thread.cache.Budget() == 0 {
 		return nil
 	}
-	c := t.thread.cache.Open(t.id.String(), store)
+	c := &measuredCache{recordCache: recordCache{t.thread.cache.Open(t.id.String(), store)}}
 	t.caches = append(t.caches, c)
-	return recordCache{c}
+	return c
 }
 
 // closeCaches drops what the caches hold: it was flushed by the last commit, or is not to be committed.

@@ -174,18 +174,23 @@ func (u *stateUpdater) apply(task *updating, s *taskStore, records []*kgo.Record
 		r.index[string(rec.Key)] = len(r.batch)
 		r.batch = append(r.batch, entry)
 	}
+	begun := s.metrics.Restore.Begin()
 	if err := s.store.Restore(r.batch, next); err != nil {
 		return fmt.Errorf("restore store %s of task %s: %w", s.spec.Name, s.manager.id, err)
 	}
+	s.metrics.Restore.End(begun)
+	u.metrics.Restored(int(seen))
 	r.next.Store(next)
 	task.wait.reset() // it gets on
 	r.restored += seen
 	if !task.active {
+		s.manager.metrics.Updated.Mark(int(seen))
 		r.end.Store(max(r.end.Load(), highWatermark))
 		return nil
 	}
 	u.thread.counters.restored.Add(uint64(seen))
 	u.thread.metrics.Restored(int(seen))
+	s.manager.metrics.Restored.Mark(int(seen))
 	if next >= r.end.Load() {
 		u.endRestore(s, r)
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"eostop/runtime/journal"
+	"eostop/runtime/metrics"
 )
 
 // epochHistory is how many changes of a producer's id or epoch are kept for the screen.
@@ -16,17 +17,18 @@ const epochHistory = 16
 // exactly_once. What is written through a slot is committed together. It belongs to the thread's goroutine.
 type producerSlot struct {
 	thread   *StreamThread
-	task     *streamTask      // whose slot it is; nil for the thread's
-	producer *streamsProducer // nil: to be opened before anything can be written
-	opening  *opening         // of the next producer; nil while there is none on its way
-	retry    backoff          // of the opening
-	leftOpen bool             // a discarded producer may have left a transaction open
+	task     *streamTask       // whose slot it is; nil for the thread's
+	producer *streamsProducer  // nil: to be opened before anything can be written
+	opening  *opening          // of the next producer; nil while there is none on its way
+	retry    backoff           // of the opening
+	metrics  *metrics.Producer // of the producer that is there, or being opened
+	leftOpen bool              // a discarded producer may have left a transaction open
 	status   ProducerStatus
 	cause    string // why the next incarnation will be needed
 }
 
 func newSlot(t *StreamThread, transactionalID string) *producerSlot {
-	return &producerSlot{thread: t, status: ProducerStatus{Thread: t.name, TransactionalID: transactionalID, ProducerID: -1, Epoch: -1, Phase: "NONE"}}
+	return &producerSlot{thread: t, metrics: new(metrics.Producer), status: ProducerStatus{Thread: t.name, TransactionalID: transactionalID, ProducerID: -1, Epoch: -1, Phase: "NONE"}}
 }
 
 // slots returns the slots that are there now.
@@ -117,10 +119,13 @@ func (s *producerSlot) begin(ctx context.Context) {
 	s.opening = o
 	options := t.instance.producerOptions(t, s.status.TransactionalID)
 	log := t.log().With("client", t.name+"-"+producerClient)
+	s.metrics = t.metrics.Producer(s.clientID())
+	m, begin := s.metrics, time.Now()
 	go func() {
 		defer t.interrupt()
 		defer close(o.done)
 		defer cancel()
+		defer func() { m.TxnInit(time.Since(begin)) }()
 		o.err = t.guard(func() (err error) {
 			if err = t.instance.brokers.ok(ctx, t.instance.admin, t.instance.cfg.Guarantee); err == nil {
 				o.producer, err = openProducer(ctx, &t.instance.cfg, log, options...)
@@ -131,6 +136,14 @@ func (s *producerSlot) begin(ctx context.Context) {
 			o.producer.judge = t.judgeSend
 		}
 	}()
+}
+
+// clientID names the producer in metrics: that of a task has the task's name in it, as in Kafka Streams.
+func (s *producerSlot) clientID() string {
+	if s.task != nil {
+		return s.thread.name + "-" + s.task.id.String() + "-" + producerClient
+	}
+	return s.thread.name + "-" + producerClient
 }
 
 // abandonOpening gives an initialisation up that is on its way.
@@ -209,6 +222,8 @@ func (s *producerSlot) discard(err error, cause string) {
 // close closes the producer; nothing is open in it.
 func (s *producerSlot) close() {
 	s.abandonOpening()
+	s.metrics.Close()
+	s.metrics = new(metrics.Producer)
 	if s.producer != nil {
 		s.producer.close()
 		s.producer = nil

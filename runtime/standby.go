@@ -1,5 +1,7 @@
 package runtime
 
+import "eostop/runtime/metrics"
+
 // standbyTask keeps a copy of a task's stores up to date on another process than the active task's, so that a takeover has
 // little to restore. Its stores belong to the state updater; the rest to the thread's goroutine.
 type standbyTask struct {
@@ -7,6 +9,7 @@ type standbyTask struct {
 	thread  *StreamThread
 	state   *stateMachine[TaskState]
 	manager *stateManager
+	metrics *metrics.Task
 }
 
 // newStandby builds a standby task over stores that are open. It runs at once: it has nothing to wait for.
@@ -17,12 +20,14 @@ func newStandby(thread *StreamThread, id TaskID, manager *stateManager) (*standb
 			return nil, err
 		}
 	}
+	s.metrics = manager.measured()
 	return s, nil
 }
 
 // end takes the task out of the state updater and returns its stores, which are open still.
 func (s *standbyTask) end() (*stateManager, error) {
 	s.thread.updater.remove(s.id)
+	s.metrics.Close()
 	for _, next := range []TaskState{TaskSuspended, TaskClosed} {
 		if _, err := s.state.to(next); err != nil {
 			return nil, err

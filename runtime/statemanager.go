@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"eostop/runtime/journal"
+	"eostop/runtime/metrics"
 	"eostop/runtime/state"
 )
 
@@ -18,6 +19,8 @@ type stateManager struct {
 	stores []*taskStore // in topological order, which is the order caches are flushed in
 	active atomic.Bool  // they are those of an active task that runs
 	fenced bool         // a former owner with a producer for this task alone cannot commit any more
+
+	metrics *metrics.Task // of the task, active or standby
 
 	checkpointed int64 // sum of the positions in the last checkpoint (state mode wipe, at_least_once)
 }

@@ -6,7 +6,6 @@ import (
 
 	"eostop/runtime/journal"
 	"eostop/runtime/metrics"
-	"eostop/runtime/state"
 	"eostop/runtime/topology"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -74,13 +73,14 @@ type streamTask struct {
 	inputs  []*inputPartition
 	manager *stateManager
 	slot    *producerSlot // what it writes through
-	caches  []*state.RecordCache
+	caches  []*measuredCache
 	metrics *metrics.Task
 
 	streamTime      int64
 	commitNeeded    bool
 	commitRequested bool
 	processed       int64  // records taken from the queues, in committed transactions or not
+	punctuated      int    // punctuators that were due the last time
 	dropped         uint64 // records that the processors have left out, as counted last
 	uncommittedIn   int64  // records of external topics processed in the open transaction
 	firstCommit     time.Time
@@ -95,7 +95,7 @@ func newTask(thread *StreamThread, id TaskID, manager *stateManager, partitions 
 	t := &streamTask{id: id, thread: thread, manager: manager, streamTime: -1}
 	t.state = newTaskState(thread, id)
 	t.slot = thread.newTaskSlot(t)
-	t.metrics = thread.metrics.Task(id.String())
+	t.metrics = manager.measured()
 	thread.metrics.TaskCreated()
 	manager.attach(t)
 	sub := thread.instance.program.sub(id.Subtopology)
@@ -298,7 +298,11 @@ func (t *streamTask) goAhead(now time.Time) bool {
 	if t.idleSince.IsZero() {
 		t.idleSince = now
 	}
-	return now.Sub(t.idleSince) >= limit
+	if now.Sub(t.idleSince) < limit {
+		return false
+	}
+	t.metrics.EnforcedProcessing.Mark(1)
+	return true
 }
 
 // process works off up to limit queued records and returns how many it took.
@@ -320,6 +324,7 @@ func (t *streamTask) process(limit int) (int, error) {
 		n++
 		in.partitionTime = max(in.partitionTime, head.Timestamp)
 		t.streamTime = max(t.streamTime, head.Timestamp)
+		t.late(head.Timestamp)
 		if err := t.graph.Process(head); err != nil {
 			return n, t.failedAt(in, r, err)
 		}
@@ -338,12 +343,21 @@ func (t *streamTask) count(in *inputPartition) {
 
 // punctuate calls the punctuators that are due.
 func (t *streamTask) punctuate(now time.Time) error {
+	defer func(begin time.Time) {
+		if t.punctuated > 0 {
+			took := time.Since(begin)
+			t.thread.metrics.Punctuated(took)
+			t.metrics.Punctuate.Record(took)
+		}
+	}(now)
+	t.punctuated = 0
 	byStream, err := t.graph.PunctuateStreamTime(t.streamTime)
 	if err == nil {
 		var byClock int
 		byClock, err = t.graph.PunctuateWallClock(now)
 		byStream += byClock
 	}
+	t.punctuated = byStream
 	t.commitNeeded = t.commitNeeded || byStream > 0
 	if err != nil {
 		return &transactionError{fmt.Sprintf("task %s: punctuate", t.id), err}
@@ -367,6 +381,7 @@ func (t *streamTask) flushCaches() error {
 	if err := t.graph.Flush(); err != nil {
 		return at(PlaceStoreFlush, &transactionError{fmt.Sprintf("task %s", t.id), err})
 	}
+	t.measureCaches()
 	return nil
 }
 
@@ -411,6 +426,7 @@ func (t *streamTask) revive() error {
 	if err := t.manager.abort(); err != nil {
 		return err
 	}
+	t.manager.measureStores()
 	t.manager.attach(t)
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"eostop/runtime/metrics"
 	"eostop/runtime/state"
 	"eostop/runtime/topology"
 
@@ -23,6 +24,7 @@ type taskStore struct {
 	changelog topicPartition
 	restore   atomic.Pointer[restoration] // while the changelog is read into the store
 	rewrite   rewritePass
+	metrics   *metrics.Store // of no store until the task is registered
 
 	acks *acknowledgements // of the open transaction; nil before the first write
 }
@@ -49,7 +51,7 @@ func newAcknowledgements(p *streamsProducer) *acknowledgements {
 
 func newTaskStore(m *stateManager, spec topology.StoreSpec, store state.KeyValue) *taskStore {
 	return &taskStore{
-		manager: m, spec: spec, store: store,
+		manager: m, spec: spec, store: store, metrics: new(metrics.Store),
 		changelog: topicPartition{changelogTopic(m.thread.instance.cfg.ApplicationID, spec.Name), m.id.Partition},
 	}
 }
@@ -61,7 +63,9 @@ func changelogTopic(applicationID, store string) string {
 
 // Get implements topology.BytesStore. The value is a copy: the program may send it on, while the store reuses its memory.
 func (s *taskStore) Get(key []byte) (value []byte, timestamp int64, ok bool, err error) {
+	begun := s.metrics.Get.Begin()
 	value, timestamp, ok, err = s.store.Get(key)
+	s.metrics.Get.End(begun)
 	if err != nil || !ok {
 		return nil, 0, false, err
 	}
@@ -70,6 +74,11 @@ func (s *taskStore) Get(key []byte) (value []byte, timestamp int64, ok bool, err
 
 // Put implements topology.BytesStore.
 func (s *taskStore) Put(key, value []byte, timestamp int64) error {
+	timer := s.metrics.Put
+	if value == nil {
+		timer = s.metrics.Delete
+	}
+	defer timer.End(timer.Begin())
 	if err := s.store.Put(key, value, timestamp); err != nil {
 		return fmt.Errorf("store %s: %w", s.spec.Name, err)
 	}
@@ -83,6 +92,7 @@ func (s *taskStore) Put(key, value []byte, timestamp int64) error {
 func (s *taskStore) Scan(
 	after []byte, limit int, fn func(key, value []byte, timestamp int64) error,
 ) (next []byte, done bool, err error) {
+	defer s.metrics.Range.End(s.metrics.Range.Begin())
 	return s.store.Scan(after, limit, fn)
 }
 
@@ -107,9 +117,11 @@ func (s *taskStore) commit() error {
 			position = next
 		}
 	}
+	begun := s.metrics.Flush.Begin()
 	if err := s.store.Commit(position); err != nil { // costs nothing where nothing has changed
 		return err
 	}
+	s.metrics.Flush.End(begun)
 	s.rewrite.committed()
 	return nil
 }

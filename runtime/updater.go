@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"eostop/runtime/journal"
+	"eostop/runtime/metrics"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -20,6 +21,7 @@ type stateUpdater struct {
 	thread   *StreamThread
 	client   *kgo.Client // the restore consumer
 	waker    waker
+	metrics  *metrics.Updater
 	commands chan func()
 	done     chan struct{} // closed when the goroutine has ended
 	stopped  context.Context
@@ -62,6 +64,7 @@ func newUpdater(t *StreamThread) (*stateUpdater, error) {
 		thread: t, client: client, commands: make(chan func()), done: make(chan struct{}),
 		tasks: map[TaskID]*updating{}, byChangelog: map[topicPartition]*taskStore{},
 	}
+	u.metrics = t.metrics.Updater(fmt.Sprintf("%s-StateUpdater-%d", t.instance.cfg.ClientID, t.index))
 	u.stopped, u.stop = context.WithCancel(context.Background())
 	go u.run()
 	return u, nil
@@ -128,6 +131,7 @@ func (u *stateUpdater) close() {
 	u.waker.wake()
 	<-u.done
 	u.client.Close()
+	u.metrics.Close()
 }
 
 // run is the goroutine. Whatever ends it but close is the error of all its tasks, and so of the thread.
@@ -151,9 +155,12 @@ func (u *stateUpdater) run() {
 // runOnce is one round: commands, then what asks the brokers, then a poll of the changelogs. Every wait ends when a command
 // comes.
 func (u *stateUpdater) runOnce() error {
+	begin := time.Now()
 	if !u.serve(len(u.tasks) == 0) {
 		return nil
 	}
+	served := time.Now()
+	defer func() { u.measure(served.Sub(begin), time.Since(served)) }()
 	ctx := u.waker.begin(u.stopped, 0)
 	u.begin(ctx)
 	u.complete(ctx)

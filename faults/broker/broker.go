@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -31,11 +32,17 @@ type Broker struct {
 	addrs   []string
 	network network
 	cluster *kfake.Cluster
+	conns   connBook
+
+	// lateness says how much later than it should the next producer's transactions are aborted; nil for not at all.
+	lateness atomic.Pointer[func() time.Duration]
 
 	// turn holds a token while somebody uses the cluster or closes it. It is a channel and not a mutex because an
 	// administrative call waits for the goroutine that serves the requests.
 	turn   chan struct{}
 	closed bool // owned by the holder of the token
+	// stopped are the nodes that do not run. They belong to the holder of the token.
+	stopped []int32
 
 	ctx        context.Context // ends when the broker is closed
 	cancel     context.CancelFunc
@@ -69,7 +76,9 @@ func Start(cfg Config) (*Broker, error) {
 	}
 	b.cluster, err = kfake.NewCluster(
 		kfake.Ports(ports...),
-		kfake.ListenFn(b.network.listen),
+		kfake.ListenFn(func(network, addr string) (net.Listener, error) {
+			return b.conns.listen(b.network.listen(network, addr))
+		}),
 		kfake.MaxVersions(versions),
 		kfake.ClusterID(newClusterID()),
 		kfake.GroupMinSessionTimeout(cfg.MinSessionTimeout),
@@ -88,8 +97,18 @@ func Start(cfg Config) (*Broker, error) {
 		}
 		return nil, nil, false
 	})
+	b.cluster.ControlKey(int16(kmsg.InitProducerID), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		b.postpone(req)
+		return nil, nil, false
+	})
 	b.addrs = b.cluster.ListenAddrs()
 	b.keepWaiting()
+	if cfg.Settle > 0 {
+		if err := b.settle(cfg.Settle); err != nil {
+			b.Close()
+			return nil, fmt.Errorf("embedded broker: %w", err)
+		}
+	}
 	return b, nil
 }
 

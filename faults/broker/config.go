@@ -37,6 +37,9 @@ type Config struct {
 	// MinSessionTimeout and MaxSessionTimeout are the limits of the session time-out that a group member may ask for.
 	MinSessionTimeout time.Duration
 	MaxSessionTimeout time.Duration
+	// Settle is how long after the start coordinators load, and how long after the creation of a topic its partitions have
+	// no leader, as it is on a new cluster of several machines. 0 is not at all.
+	Settle time.Duration
 }
 
 // Default returns the configuration of a single node on the network inside the process. The limits of the session
@@ -74,6 +77,9 @@ func (c Config) Validate() error {
 	}
 	if c.MaxSessionTimeout < c.MinSessionTimeout {
 		problem("max_session_timeout: must not be below min_session_timeout (%s), but is %s", c.MinSessionTimeout, c.MaxSessionTimeout)
+	}
+	if c.Settle < 0 {
+		problem("settle: must not be negative, but is %s", c.Settle)
 	}
 	return errors.Join(errs...)
 }

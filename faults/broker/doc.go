@@ -17,6 +17,9 @@
 //     reports it as an operating system would.
 //   - A member whose join or sync waits for another member is expelled after its session time-out and never answered, as
 //     nobody heartbeats while waiting. Heartbeats are sent in its name.
+//   - A node that was removed goes on to answer on its connections, with NOT_COORDINATOR for good. They are ended.
+//   - Markers, aborts and coordinators are never slow. [Broker.SlowMarkers], [Broker.SlowAborts], [Broker.LoadCoordinators] and
+//     Config.Settle make them so.
 //   - An administrative call on a closed cluster never returns. Here it returns [ErrClosed].
 //
 // On the virtual network, which is the default, everything works inside a testing/synctest bubble.

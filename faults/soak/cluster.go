@@ -2,54 +2,64 @@ package soak
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"strconv"
 	"strings"
 	"time"
 
+	"eostop/faults"
 	"eostop/faults/broker"
 
 	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sasl"
 )
 
-// reachTimeout is how long a session waits for brokers that do not answer.
-const reachTimeout = 10 * time.Second
+const (
+	reachTimeout = 8 * time.Second // for brokers that take connections but do not answer
+	dialTimeout  = 5 * time.Second // for a connection
+)
 
 // cluster is where the application runs: the embedded broker or a real one.
 type cluster struct {
+	settings *ClusterSettings
 	embedded *broker.Broker // nil on a real cluster
 	brokers  []string
+	sasl     []sasl.Mechanism
+	wire     faults.Dialer // opens a connection, with TLS where that is wanted
 	id       string
+	nodes    int
 	version  string
+	client   *kgo.Client
 	admin    *kadm.Client
-	nodes    map[string]string // node ids by the addresses that the cluster hands out
+	ids      map[string]string // of nodes, by the addresses that the cluster hands out
 }
 
 // openCluster starts the embedded broker, or connects to the one that is configured. An error says what to do.
 func openCluster(ctx context.Context, cfg *Config) (*cluster, error) {
-	c := &cluster{brokers: cfg.Cluster.Brokers}
+	c := &cluster{settings: &cfg.Cluster, brokers: cfg.Cluster.Brokers}
 	if len(c.brokers) == 0 {
 		settings := broker.Default()
 		settings.Nodes = cfg.Cluster.Embedded.Nodes
 		settings.KafkaVersion = cfg.Cluster.Embedded.Version
 		settings.Listen = cfg.Cluster.Embedded.Listen
 		settings.SegmentBytes = int(cfg.Cluster.Embedded.SegmentBytes)
+		settings.Settle = cfg.Cluster.Embedded.Settle
 		embedded, err := broker.Start(settings)
 		if err != nil {
 			return nil, &RunError{err}
 		}
-		c.embedded, c.brokers = embedded, embedded.Addrs()
+		c.embedded, c.brokers, c.wire = embedded, embedded.Addrs(), embedded.Dial
+	} else if err := c.secure(ctx); err != nil {
+		return nil, err
 	}
 	client, err := kgo.NewClient(append(c.options(), kgo.ClientID("eostop-admin"), kgo.RequestTimeoutOverhead(5*time.Second))...)
 	if err != nil {
 		c.close()
 		return nil, &UsageError{fmt.Errorf("cluster.brokers: %w", err)}
 	}
-	c.admin = kadm.NewClient(client)
+	c.client, c.admin = client, kadm.NewClient(client)
 	if err := c.greet(ctx); err != nil {
 		c.close()
 		return nil, err
@@ -63,12 +73,15 @@ func (c *cluster) greet(ctx context.Context) error {
 	defer cancel()
 	meta, err := c.admin.BrokerMetadata(ctx)
 	if err != nil {
+		if refusal := c.settings.refusal(err); refusal != nil {
+			return refusal
+		}
 		return Runf("no broker answers at %s: %w; start it, or name others with --brokers", strings.Join(c.brokers, ","), err)
 	}
-	c.id = meta.Cluster
-	c.nodes = map[string]string{}
+	c.id, c.nodes = meta.Cluster, len(meta.Brokers)
+	c.ids = map[string]string{}
 	for _, b := range meta.Brokers {
-		c.nodes[net.JoinHostPort(b.Host, strconv.Itoa(int(b.Port)))] = strconv.Itoa(int(b.NodeID))
+		c.ids[net.JoinHostPort(b.Host, strconv.Itoa(int(b.Port)))] = strconv.Itoa(int(b.NodeID))
 	}
 	if c.embedded != nil {
 		c.version = c.embedded.Version()
@@ -83,50 +96,57 @@ func (c *cluster) greet(ctx context.Context) error {
 }
 
 // node returns the id of the broker behind an address; empty if it is not known.
-func (c *cluster) node(addr string) string { return c.nodes[addr] }
+func (c *cluster) node(addr string) string { return c.ids[addr] }
 
 // options are those of a client that is under no instance's link.
 func (c *cluster) options() []kgo.Opt {
-	return []kgo.Opt{kgo.SeedBrokers(c.brokers...), kgo.Dialer(c.dial), kgo.DisableClientMetrics(), kgo.MetadataMinAge(100 * time.Millisecond)}
+	opts := []kgo.Opt{kgo.SeedBrokers(c.brokers...), kgo.Dialer(c.dial), kgo.DisableClientMetrics(), kgo.MetadataMinAge(100 * time.Millisecond)}
+	return append(opts, saslOptions(c.sasl)...)
 }
 
 // dial opens a connection below all links.
 func (c *cluster) dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	if c.embedded != nil {
-		return c.embedded.Dial(ctx, network, addr)
-	}
-	var d net.Dialer
-	return d.DialContext(ctx, network, addr)
+	return c.wire(ctx, network, addr)
 }
 
-// createTopics creates the topics that are the world outside of the application, its input and outputs, unless they exist.
-func (c *cluster) createTopics(ctx context.Context, cfg *Config, topics ProgramTopics) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+// secure prepares connections to a real cluster and tries whether one can be opened: clients would try again and again where
+// no retry helps.
+func (c *cluster) secure(ctx context.Context) (err error) {
+	if c.sasl, err = c.settings.SASL.mechanisms(); err != nil {
+		return err
+	}
+	var tcp net.Dialer
+	if c.wire, err = c.settings.transport(tcp.DialContext); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	names := []string{topics.Input}
-	for _, name := range topics.Outputs {
-		names = append(names, name)
+	tries := make(chan error, len(c.brokers))
+	for _, addr := range c.brokers {
+		go func() {
+			conn, err := c.dial(ctx, "tcp", addr)
+			if err == nil {
+				_ = conn.Close() // It was opened only to see whether that works.
+			}
+			tries <- err
+		}()
 	}
-	partitions := int32(cfg.Cluster.Partitions)
-	responses, err := c.admin.CreateTopics(ctx, partitions, int16(cfg.Cluster.ReplicationFactor), nil, names...)
-	if err != nil {
-		return Runf("create topics: %w", err)
+	var errs []error
+	for range c.brokers {
+		err := <-tries
+		if err == nil {
+			return nil
+		}
+		errs = append(errs, err)
 	}
-	for _, r := range responses.Sorted() {
-		if r.Err != nil && !errors.Is(r.Err, kerr.TopicAlreadyExists) {
-			return Runf("create topic %s: %w %s", r.Topic, r.Err, r.ErrMessage)
+	for _, err := range errs {
+		if refusal := c.settings.refusal(err); refusal != nil {
+			return refusal
 		}
 	}
-	details, err := c.admin.ListTopics(ctx, topics.Input)
-	if err != nil {
-		return Runf("look up topic %s: %w", topics.Input, err)
-	}
-	if n := len(details[topics.Input].Partitions); n != int(partitions) && n > 0 {
-		return Usagef("cluster.partitions: %d, but topic %s has %d already; set it to %d or choose another application.id", partitions, topics.Input, n, n)
-	}
-	return nil
+	return Runf("no broker answers at %s: %w; start it, or name others with --brokers", strings.Join(c.brokers, ","), errs[0])
 }
 
 func (c *cluster) close() {

@@ -31,8 +31,10 @@ type ApplicationSettings struct {
 type ClusterSettings struct {
 	Brokers           []string         `yaml:"brokers"` // HOST:PORT; empty = the embedded broker
 	Embedded          EmbeddedSettings `yaml:"embedded"`
-	ReplicationFactor int              `yaml:"replication_factor"` // of topics that are created; -1 = the cluster's default
+	ReplicationFactor int              `yaml:"replication_factor"` // of topics that are created; 0 = three, or as many as there are brokers; -1 = the cluster's default
 	Partitions        int              `yaml:"partitions"`         // of the input topic
+	TLS               TLSSettings      `yaml:"tls"`
+	SASL              SASLSettings     `yaml:"sasl"`
 }
 
 // EmbeddedSettings configures the broker inside this process.
@@ -41,6 +43,8 @@ type EmbeddedSettings struct {
 	Version      string `yaml:"version"`       // the Kafka version that it speaks like, e.g. "3.7"
 	Listen       string `yaml:"listen"`        // HOST:PORT of the first node; empty = reachable from this process only
 	SegmentBytes Size   `yaml:"segment_bytes"` // size of a log segment, the unit in which old records are freed
+	// Settle is how long coordinators load at the start, and new topics have no leader.
+	Settle time.Duration `yaml:"settle"`
 }
 
 // RuntimeSettings configures the instances of the application.
@@ -132,9 +136,8 @@ func Default() Config {
 	return Config{
 		Application: ApplicationSettings{ID: "eostop", Name: "i", Topology: topologySoak},
 		Cluster: ClusterSettings{
-			Embedded:          EmbeddedSettings{Nodes: 1, Version: "3.7", SegmentBytes: 256 << 10},
-			ReplicationFactor: -1,
-			Partitions:        9,
+			Embedded:   EmbeddedSettings{Nodes: 1, Version: "3.7", SegmentBytes: 256 << 10},
+			Partitions: 9,
 		},
 		Runtime: RuntimeSettings{
 			Guarantee:                string(runtime.ExactlyOnceV2),
@@ -153,6 +156,7 @@ func Default() Config {
 			StateFlushInterval:       10 * time.Second,
 			ChangelogRewriteInterval: 15 * time.Second,
 			RepartitionPurgeInterval: 30 * time.Second,
+			RecordCache:              10 << 20,
 			StateCleanupDelay:        10 * time.Minute,
 			AcceptableRecoveryLag:    Unlimited,
 			MaxWarmupReplicas:        2,

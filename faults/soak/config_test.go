@@ -66,7 +66,7 @@ func TestValidateNamesKeyAndValidValues(t *testing.T) {
 		{"id is a folder", func(c *Config) { c.Application.ID = ".." }, `application.id: ".."`},
 		{"id long", func(c *Config) { c.Application.ID = strings.Repeat("a", 151) }, `application.id:`},
 		{"name", func(c *Config) { c.Application.Name = "a b" }, `application.name: "a b" is not a valid prefix; valid: letters`},
-		{"topology", func(c *Config) { c.Application.Topology = "wordcuont" }, `application.topology: "wordcuont" is not a topology; valid: soak, passthrough, wordcount`},
+		{"topology", func(c *Config) { c.Application.Topology = "wordcuont" }, `application.topology: "wordcuont" is not a topology; valid: soak, passthrough, wordcount, eostest, eostest-complex`},
 		{"input without load", func(c *Config) { c.Load.Enabled, c.Load.Input = false, "x" }, `load.input: x, but there is no load`},
 		{"broker", func(c *Config) { c.Cluster.Brokers = []string{"a:1", "b"} }, `cluster.brokers[1]: "b" is not an address; write HOST:PORT`},
 		{"broker port", func(c *Config) { c.Cluster.Brokers = []string{"a:0"} }, `cluster.brokers[0]: "a:0"`},
@@ -76,7 +76,7 @@ func TestValidateNamesKeyAndValidValues(t *testing.T) {
 		{"listen", func(c *Config) { c.Cluster.Embedded.Listen = ":9092" }, `cluster.embedded.listen: ":9092" is not an address`},
 		{"listen and brokers", func(c *Config) { c.Cluster.Brokers, c.Cluster.Embedded.Listen = []string{"a:1"}, "a:1" }, `cluster.embedded.listen: set together with cluster.brokers`},
 		{"segment", func(c *Config) { c.Cluster.Embedded.SegmentBytes = 1 }, `cluster.embedded.segment_bytes: 1 is out of range; valid: 4KiB to 64MiB`},
-		{"replication", func(c *Config) { c.Cluster.ReplicationFactor = 0 }, `cluster.replication_factor: 0 is out of range; valid: -1`},
+		{"replication", func(c *Config) { c.Cluster.ReplicationFactor = -2 }, `cluster.replication_factor: -2 is out of range; valid: 0`},
 		{"partitions", func(c *Config) { c.Cluster.Partitions = 0 }, `cluster.partitions: 0 is out of range; valid: 1 to`},
 		{"guarantee", func(c *Config) { c.Runtime.Guarantee = "twice" }, `runtime.guarantee: "twice" is not a guarantee; valid: exactly_once_v2, exactly_once, at_least_once`},
 		{"instances", func(c *Config) { c.Runtime.Instances = 0 }, `runtime.instances: 0 is out of range; valid: 1 to 64`},
@@ -92,7 +92,7 @@ func TestValidateNamesKeyAndValidValues(t *testing.T) {
 		{"memtable", func(c *Config) { c.Runtime.StoreMemtable = 5 }, `runtime.store_memtable: 5 is out of range`},
 		{"rewrite", func(c *Config) { c.Runtime.ChangelogRewriteInterval = -1 }, `runtime.changelog_rewrite_interval: -1ns is negative`},
 		{"purge", func(c *Config) { c.Runtime.RepartitionPurgeInterval = -1 }, `runtime.repartition_purge_interval: -1ns is negative`},
-		{"recording", func(c *Config) { c.Runtime.RecordingLevel = "loud" }, `runtime.recording_level: "loud" is not a recording level; valid: info`},
+		{"recording", func(c *Config) { c.Runtime.RecordingLevel = "loud" }, `runtime.recording_level: "loud" is not a recording level; valid: info, debug, trace`},
 		{"poll", func(c *Config) { c.Runtime.PollInterval = 0 }, `runtime.poll_interval: 0s is out of range; valid: 1ms to 1m`},
 		{"fetch", func(c *Config) { c.Runtime.FetchMaxWait = 2 * time.Second }, `runtime.fetch_max_wait: 2s is out of range; valid: 1ms to 1.5s`},
 		{"interval", func(c *Config) { c.Load.Interval = time.Minute }, `load.interval: 1m is out of range; valid: 1ms to 5s`},
@@ -104,7 +104,7 @@ func TestValidateNamesKeyAndValidValues(t *testing.T) {
 		{"value", func(c *Config) { c.Load.ValueBytes = 7 }, `load.value_bytes: 7 is out of range; valid: 8 to`},
 		{"profile that never existed", func(c *Config) { c.Faults.Profile = "kafka-2.3" }, `faults.profile: kafka-2.3 never existed with exactly_once_v2; valid with it: runtime.guarantee exactly_once, at_least_once`},
 		{"profile", func(c *Config) { c.Faults.Profile = "x" }, `faults.profile: "x" is not a profile; valid: fixed, kafka-4.3, kafka-2.4.0-rc, kafka-2.3, no-reinit, read-uncommitted-restore, restart-on-fence, shared-txn-id, commit-after-failed-send, forget-generation`},
-		{"schedule", func(c *Config) { c.Faults.Schedule = "x" }, `faults.schedule: "x" is not a schedule; valid: soak, soak-2019, storm, timeouts, flap, scripted, or a file`},
+		{"schedule", func(c *Config) { c.Faults.Schedule = "x" }, `faults.schedule: "x" is not a schedule; valid: soak, soak-2019, storm, timeouts, flap, mixed, scripted, or a file`},
 		{"shrink", func(c *Config) { c.Faults.Shrink, c.Cluster.Brokers = true, []string{"a:1"} }, `faults.shrink: is for the embedded broker only`},
 		{"verifier", func(c *Config) { c.Verify.Interval = 0 }, `verify.interval: 0s is out of range; valid: 1ms to 1m`},
 		{"snapshots", func(c *Config) { c.Session.SnapshotInterval = -1 }, `session.snapshot_interval: -1ns is negative; valid: 0s (none) and more`},
@@ -117,7 +117,7 @@ func TestValidateNamesKeyAndValidValues(t *testing.T) {
 		{"cut without length", func(c *Config) { c.Faults.Cuts = []CutSpec{{Instance: "i1"}} }, `faults.cuts[0]: lasts 0s; valid: more than 0s`},
 		{"fault kind", func(c *Config) {
 			c.Faults.Faults = []FaultSpec{{Kind: "x", Instance: "i1", Thread: 1}}
-		}, `faults.faults[0]: "x" is not a kind of fault; valid: panic, stall, store-open-fails, error`},
+		}, `faults.faults[0]: "x" is not a kind of fault; valid: panic, stall, disk-full`},
 		{"cut after the end", func(c *Config) {
 			c.Load.Duration, c.Faults.Cuts = time.Minute, []CutSpec{cut(t, "i1@60s+1s")}
 		}, `faults.cuts[0]: starts at 1m, but the run ends at load.duration (1m)`},

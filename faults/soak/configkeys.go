@@ -41,6 +41,9 @@ func (s setting) environment() string {
 // list says whether the setting holds several values.
 func (s setting) list() bool { return s.value.Kind() == reflect.Slice }
 
+// secret says whether the value must not be shown.
+func (s setting) secret() bool { return s.value.Type() == reflect.TypeFor[Secret]() }
+
 // split cuts the text of an environment variable or flag into the values of a list. Specs of faults hold commas themselves.
 func (s setting) split(text string) []string {
 	if text == "" {
@@ -154,6 +157,8 @@ func (s setting) yaml() string {
 
 func scalarYAML(v reflect.Value) string {
 	switch x := v.Interface().(type) {
+	case Secret: // which a file may not hold
+		return quoteYAML("")
 	case time.Duration:
 		return formatDuration(x)
 	case Size:

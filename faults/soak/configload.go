@@ -58,6 +58,9 @@ func ReadConfig(from Sources) (*Loaded, error) {
 // suitProgram replaces defaults that do not suit the program that was chosen.
 func (l *Loaded) suitProgram() {
 	program, ok := findBuiltin(l.Config.Application.Topology)
+	if program.talking != nil {
+		l.suitEosTest(program.name)
+	}
 	// A simulation has a default of its own, which suits every program.
 	if ok && l.origins["load.rate"] == originDefault && l.Config.Load.Rate == Default().Load.Rate && l.Config.Load.Rate != program.rate {
 		l.Config.Load.Rate = program.rate
@@ -243,7 +246,11 @@ func (l *Loaded) Text() string {
 		}
 		open = sections
 		line := fmt.Sprintf("%s%s: %s", strings.Repeat("  ", len(sections)), path[len(path)-1], s.yaml())
-		fmt.Fprintf(&b, "%-44s # %s\n", line, l.origins[s.key])
+		origin := l.origins[s.key]
+		if s.secret() && s.value.Len() > 0 {
+			origin += ", not shown"
+		}
+		fmt.Fprintf(&b, "%-44s # %s\n", line, origin)
 	}
 	return b.String()
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/goccy/go-yaml"
@@ -91,10 +92,13 @@ func (r *yamlReader) fail(at *token.Token, format string, args ...any) {
 		e.Line, e.Column = max(at.Position.Line, 1), max(at.Position.Column, 1)
 	}
 	if e.Line <= len(r.lines) {
-		e.Source = strings.TrimRight(r.lines[e.Line-1], "\r")
+		e.Source = secretLine.ReplaceAllString(strings.TrimRight(r.lines[e.Line-1], "\r"), "$1 "+hidden)
 	}
 	r.errs = append(r.errs, e)
 }
+
+// secretLine finds what may be a secret in a line of a file. It is to be hidden also where the key is a mistake.
+var secretLine = regexp.MustCompile(`(?i)((?:pass|pwd|secret|token|credential)[A-Za-z_]*["']?\s*:).*`)
 
 // section reads the keys below one key; the root's is empty.
 func (r *yamlReader) section(key string, node ast.Node) {
@@ -170,6 +174,10 @@ func (r *yamlReader) setting(s setting, node ast.Node) {
 	}
 	text, ok := r.scalar(s.key, node)
 	if !ok {
+		return
+	}
+	if s.secret() && text != "" {
+		r.fail(node.GetToken(), "%s: a secret does not belong into %s; set %s, or name a file with %s_file", s.key, r.what, s.environment(), s.key)
 		return
 	}
 	texts := []string{text}

@@ -17,13 +17,15 @@ import (
 
 const (
 	drainPoll      = 200 * time.Millisecond // how often the drain asks how much is left
+	abortScan      = 10 * time.Second       // a coordinator looks so often for transactions that have timed out
 	digestDeadline = 30 * time.Second       // for the stores' owners to answer, once everything is worked off
 )
 
 // drain waits until the group has committed every record of its source topics and all cuts and faults are over. It returns what
 // is left when the deadline passes; their time does not count.
-func (s *Session) drain(ctx context.Context) (left []string, err error) {
+func (s *Session) drain(ctx context.Context) (left []remaining, err error) {
 	deadline := time.Now().Add(drainDeadline)
+	suspect := time.Now().Add(s.cfg.Runtime.TransactionTimeout + abortScan)
 	var failed error
 	for {
 		left, failed = s.behind(ctx)
@@ -34,6 +36,10 @@ func (s *Session) drain(ctx context.Context) (left []string, err error) {
 		now := time.Now()
 		if cut {
 			deadline = now.Add(drainDeadline)
+		}
+		if now.After(suspect) && len(left) > 0 {
+			suspect = deadline.Add(time.Hour) // it is told once
+			s.tellHolders(ctx, left)
 		}
 		if now.After(deadline) {
 			if failed == nil && len(left) == 0 {
@@ -56,7 +62,7 @@ var errNotSettled = errors.New("not every thread was RUNNING and had recovered f
 
 // behind lists the source partitions that hold records which the group has not committed. Only what is committed counts:
 // records merely consumed may come again.
-func (s *Session) behind(ctx context.Context) ([]string, error) {
+func (s *Session) behind(ctx context.Context) ([]remaining, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	topics := s.sourceTopics()
@@ -75,7 +81,7 @@ func (s *Session) behind(ctx context.Context) ([]string, error) {
 	if err := errors.Join(ends.Error(), starts.Error()); err != nil {
 		return nil, fmt.Errorf("list offsets of source topics: %w", err)
 	}
-	var left []string
+	var left []remaining
 	ends.Each(func(end kadm.ListedOffset) {
 		start, _ := starts.Lookup(end.Topic, end.Partition)
 		at := start.Offset
@@ -83,7 +89,7 @@ func (s *Session) behind(ctx context.Context) ([]string, error) {
 			at = c.At
 		}
 		if at < end.Offset {
-			left = append(left, fmt.Sprintf("%s-%d: %d of %d", end.Topic, end.Partition, at, end.Offset))
+			left = append(left, remaining{end.Topic, end.Partition, at, end.Offset})
 		}
 	})
 	return left, nil
@@ -150,7 +156,7 @@ func (s *Session) openVerifier() error {
 		return nil
 	}
 	v, err := verify.New(verify.Config{
-		Seeds: s.cluster.brokers, Dial: s.cluster.dial, Input: s.topics.Input, Outputs: s.topics.Outputs, Changelogs: s.topics.Changelogs,
+		Seeds: s.cluster.brokers, Dial: s.cluster.dial, Options: saslOptions(s.cluster.sasl), Input: s.topics.Input, Outputs: s.topics.Outputs, Changelogs: s.topics.Changelogs,
 		Model: s.model, Group: s.cfg.Application.ID, Hops: s.topics.Repartitions,
 		Cached: s.cfg.recordCache() > 0, AtLeastOnce: !runtime.Guarantee(s.cfg.Runtime.Guarantee).Transactional(),
 		Run: s.loadRun, FetchWait: s.cfg.Verify.Interval, Hash: func(key []byte) uint32 { return uint32(topology.Murmur2(key)) },
@@ -186,6 +192,7 @@ func (s *Session) digests(ctx context.Context) ([]verify.StoreDigest, error) {
 	deadline := time.Now().Add(digestDeadline)
 	for {
 		digests, err := s.askDigests(ctx)
+		digests = append(digests, s.remoteDigests()...)
 		complete := false
 		if err == nil {
 			complete, err = s.complete(ctx, digests)
@@ -212,7 +219,7 @@ func (s *Session) askDigests(ctx context.Context) ([]verify.StoreDigest, error) 
 			return nil, err
 		}
 		for _, d := range own {
-			all = append(all, verify.StoreDigest(d))
+			all = append(all, verify.StoreDigest{Store: d.Store, Task: d.Task, Partition: d.Partition, Position: d.Position, Sum: d.Sum, Entries: d.Entries})
 		}
 	}
 	return all, nil

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"eostop/faults/verify"
 	"eostop/runtime"
 	"eostop/runtime/topology"
 
@@ -48,6 +49,30 @@ func (s *Session) watchElsewhere(ctx context.Context) {
 		case <-tick.C:
 		}
 	}
+}
+
+// remoteDigests names the stores of tasks in other processes, which cannot be asked for digests.
+func (s *Session) remoteDigests() []verify.StoreDigest {
+	others := s.elsewhere.Load()
+	if others == nil {
+		return nil
+	}
+	subs := s.program.SubTopologies()
+	var digests []verify.StoreDigest
+	for _, instance := range *others {
+		for i := range instance.Threads {
+			for _, task := range instance.Threads[i].Tasks {
+				var id runtime.TaskID
+				if err := id.UnmarshalText([]byte(task.ID)); err != nil {
+					continue
+				}
+				for _, store := range subs[id.Subtopology].Stores {
+					digests = append(digests, verify.StoreDigest{Store: store.Name, Task: task.ID, Partition: id.Partition, Remote: true})
+				}
+			}
+		}
+	}
+	return digests
 }
 
 // ownMembers returns the member ids of the session's own threads.

@@ -34,7 +34,7 @@ func flagSpecs() []flagSpec {
 		{name: "config", arg: "FILE", usage: "configuration file (else $XDG_CONFIG_HOME/eostop/config.yaml, else the built-in one)"},
 		{name: "brokers", key: "cluster.brokers", arg: "HOST:PORT,..", usage: "a real cluster instead of the embedded broker", real: true},
 		{name: "application-id", key: "application.id", arg: "ID", usage: "group, and prefix of topics and transactional ids"},
-		{name: "topology", key: "application.topology", arg: "NAME", usage: "the program that runs: soak, passthrough or wordcount"},
+		{name: "topology", key: "application.topology", arg: "NAME", usage: "the program that runs: soak, passthrough, wordcount, eostest or eostest-complex"},
 		{name: "instances", key: "runtime.instances", arg: "N", usage: "instances of the application"},
 		{name: "threads", key: "runtime.threads", arg: "N", usage: "stream threads of each instance"},
 		{name: "name", key: "application.name", arg: "PREFIX", usage: "instances are called PREFIX1, PREFIX2, .."},
@@ -47,7 +47,7 @@ func flagSpecs() []flagSpec {
 		{name: "input", key: "load.input", arg: "FILE", usage: "the lines of a text file as records, instead of generated ones"},
 		{name: "cut", key: "faults.cuts", arg: "SPEC", usage: "cut an instance off: INSTANCE@START+LENGTH[:both|in|out]", repeated: true},
 		{name: "fault", key: "faults.faults", arg: "SPEC", usage: "inject a fault: KIND,key=value..@START[+LENGTH]; help lists them", repeated: true},
-		{name: "schedule", key: "faults.schedule", arg: "NAME|FILE", usage: "more cuts and faults: soak, soak-2019, storm, timeouts, flap, or a FILE.yaml"},
+		{name: "schedule", key: "faults.schedule", arg: "NAME|FILE", usage: "more cuts and faults: soak, soak-2019, storm, timeouts, flap, mixed, or a FILE.yaml"},
 		{name: "shrink", key: "faults.shrink", value: "true", usage: "if the run fails, look for the shortest schedule that still does"},
 		{name: "state-dir", key: "runtime.state_dir", arg: "DIR", usage: "where instances keep their state", real: true},
 		{name: "no-load", key: "load.enabled", value: "false", usage: "no load generator", real: true},
@@ -76,6 +76,7 @@ type FlagValue struct {
 type Flags struct {
 	ConfigFile string // --config
 	Check      bool   // --check, of the config command only
+	Yes        bool   // --yes, of the clean command only
 	Help       bool   // --help
 	FaultHelp  bool   // --fault help
 	Values     []FlagValue
@@ -125,6 +126,10 @@ func newFlagSet(command string) (*pflag.FlagSet, []*recorder) {
 	switch command {
 	case "config":
 		specs = append(specs, flagSpec{name: "check", value: "true", usage: "only say whether the configuration is valid"})
+	case "check":
+		specs = only(specs, checkFlags...)
+	case "clean":
+		specs = append(only(specs, cleanFlags...), flagSpec{name: "yes", value: "true", usage: "remove without asking"})
 	case "simulate":
 		specs = slices.DeleteFunc(specs, func(s flagSpec) bool { return s.real })
 		specs = append([]flagSpec{{name: hoursFlag, key: "load.duration", arg: "N", usage: "simulate so many hours, like 24 or 0.5"}}, specs...)
@@ -146,13 +151,25 @@ func newFlagSet(command string) (*pflag.FlagSet, []*recorder) {
 	return set, recorders
 }
 
-// FlagUsages returns the help of the flags of a command: run, config or simulate.
+// Flags of the commands that run nothing. Everything else can be set in the file or the environment.
+var (
+	checkFlags = []string{
+		"config", "brokers", "application-id", "topology", "guarantee", "no-load", "no-verify", "report",
+	}
+	cleanFlags = []string{"config", "brokers", "application-id", "topology", "state-dir"}
+)
+
+func only(specs []flagSpec, names ...string) []flagSpec {
+	return slices.DeleteFunc(specs, func(s flagSpec) bool { return !slices.Contains(names, s.name) })
+}
+
+// FlagUsages returns the help of the flags of a command: run, config, simulate, check or clean.
 func FlagUsages(command string) string {
 	set, _ := newFlagSet(command)
 	return set.FlagUsages()
 }
 
-// ParseFlags parses the arguments behind the command: run, config or simulate. Its error is a UsageError.
+// ParseFlags parses the arguments behind the command: run, config, simulate, check or clean. Its error is a UsageError.
 func ParseFlags(command string, args []string) (*Flags, error) {
 	set, recorders := newFlagSet(command)
 	if err := set.Parse(args); err != nil {
@@ -169,6 +186,8 @@ func ParseFlags(command string, args []string) (*Flags, error) {
 			f.Help = r.texts[0] == "true"
 		case r.spec.name == "check":
 			f.Check = r.texts[0] == "true"
+		case r.spec.name == "yes":
+			f.Yes = r.texts[0] == "true"
 		case r.spec.name == "config":
 			f.ConfigFile = r.texts[0]
 			if f.ConfigFile == "" {

@@ -41,6 +41,12 @@ func (b *hitBook) add(id string, at time.Time) int64 {
 	return h.n
 }
 
+func (b *hitBook) set(id string, h hits) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.hits[id] = h
+}
+
 func (b *hitBook) of(id string) hits {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -53,6 +59,8 @@ type liveFault struct {
 	id        string
 	began     time.Time
 	counted   bool          // its hits are
+	lasting   bool          // what it has hit goes on until its end
+	poll      func() int    // returns them, where nobody tells; nil where somebody does
 	most      int64         // hits after which it is over; 0 = no such number
 	after     time.Duration // how long a hit lasts
 	end       func()        // nil where nothing has to be ended, and once it is
@@ -82,12 +90,12 @@ func (s *Session) onHit(h faults.Hit) {
 
 // threadOf returns the name of the thread that a client belongs to; empty for other clients.
 func threadOf(clientID string) string {
-	at := strings.Index(clientID, "-StreamThread-")
-	if at < 0 {
+	instance, rest, ok := strings.Cut(clientID, "-StreamThread-")
+	if !ok {
 		return ""
 	}
-	number, _, _ := strings.Cut(clientID[at+len("-StreamThread-"):], "-")
-	return clientID[:at] + "-StreamThread-" + number
+	number, _, _ := strings.Cut(rest, "-")
+	return instance + "-StreamThread-" + number
 }
 
 // fault starts a fault.
@@ -111,6 +119,18 @@ func (e *experiment) fault(f FaultSpec, now time.Time) {
 		e.faultStore(live)
 	case onWire:
 		e.faultWire(live)
+	case onBroker:
+		e.faultBroker(live)
+	case onDisk:
+		rule, err := f.rule()
+		if err != nil {
+			e.failed(live, err)
+			return
+		}
+		live.counted = true
+		live.end = e.s.disk.start(&diskFault{
+			instance: f.Instance, full: f.Kind == FaultDiskFull, delay: rule.Delay, hit: func() { e.s.hits.add(live.id, time.Now()) },
+		})
 	}
 }
 
@@ -250,16 +270,21 @@ func (e *experiment) close(live *liveFault) {
 // observeFaults ends the faults whose time is over and notes when everybody has recovered from them.
 func (e *experiment) observeFaults(now time.Time, statuses []runtime.InstanceStatus) {
 	for _, live := range e.live {
+		if live.poll != nil && !live.over {
+			e.pollHits(live, now)
+		}
 		hit := e.s.hits.of(live.id)
 		if !live.over {
 			timeout := live.Length > 0 && !now.Before(live.began.Add(live.Length))
-			spent := live.most > 0 && hit.n >= live.most
+			spent := live.most > 0 && hit.n >= live.most && !live.lasting
 			if !timeout && !spent && live.ended.IsZero() {
 				continue
 			}
 			e.close(live)
 			switch {
 			case !live.ended.IsZero():
+			case live.lasting:
+				live.ended = now
 			case live.counted && hit.n > 0:
 				live.ended = hit.last.Add(live.after)
 			case !live.counted:
@@ -272,6 +297,18 @@ func (e *experiment) observeFaults(now time.Time, statuses []runtime.InstanceSta
 		if live.recovered < 0 && !live.ended.IsZero() && now.After(live.ended) && working(now, live.ended, statuses, "") {
 			live.recovered = now.Sub(live.ended)
 		}
+	}
+}
+
+// pollHits asks for hits of which nobody tells.
+func (e *experiment) pollHits(live *liveFault, now time.Time) {
+	before, n := e.s.hits.of(live.id).n, int64(live.poll())
+	if n == before {
+		return
+	}
+	e.s.hits.set(live.id, hits{n, now})
+	if before/hitEvents != n/hitEvents || n <= hitEvents {
+		e.tell(live, journal.Warn, 0, fmt.Sprintf("fault %s has hit %d requests", live.what(), n))
 	}
 }
 
@@ -317,9 +354,10 @@ func (e *experiment) faultsDue() []time.Duration {
 // have happened.
 func (e *experiment) reportFaults() {
 	for _, live := range e.live {
+		e.close(live)
 		hit := e.s.hits.of(live.id)
 		r := ReportFault{
-			Kind: live.Kind, Spec: live.FaultSpec.String(), Instance: live.Instance, StartMS: new(live.began.Sub(e.began).Milliseconds()),
+			Kind: live.Kind, Spec: live.String(), Instance: live.Instance, StartMS: new(live.began.Sub(e.began).Milliseconds()),
 			RecoveredMS: sinceMS(live.recovered),
 		}
 		if live.Instance != "" && live.Thread > 0 {
@@ -335,7 +373,7 @@ func (e *experiment) reportFaults() {
 			r.Hits = new(hit.n)
 		}
 		e.outcome.Faults = append(e.outcome.Faults, r)
-		if live.counted && hit.n == 0 && !e.asked && e.s.cfg.Faults.lists(live.FaultSpec.String()) {
+		if live.counted && hit.n == 0 && !e.asked && e.s.cfg.Faults.lists(live.String()) {
 			e.outcome.Undecided = append(e.outcome.Undecided, fmt.Sprintf("fault %s did not happen: there was nothing to hit", live.FaultSpec))
 		}
 	}

@@ -157,6 +157,7 @@ func (e *experiment) finish() {
 	e.publish(time.Now(), s.statuses())
 	final := e.s.Snapshot()
 	s.closeInstances()
+	e.teller.close(s.journal)
 	s.cancelVerify()
 	e.outcome.OpenAtEnd = s.openTransactions()
 	e.reportFaults()
@@ -169,6 +170,10 @@ func (e *experiment) finish() {
 		for _, d := range deaths {
 			e.outcome.Died = append(e.outcome.Died, ThreadDied{Thread: d.Thread, At: d.At, Cause: d.Cause, Error: d.Error, Log: d.Log, Survivable: survivable(&d)})
 		}
+	}
+	if e.refused != nil { // There is nothing to judge.
+		s.err = errors.Join(e.refused, s.closeRest())
+		return
 	}
 	last := *final
 	last.Phase, last.At, last.Seq = PhaseStopped, time.Now(), s.seq.Add(1)

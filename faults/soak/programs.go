@@ -28,6 +28,8 @@ type builtin struct {
 	byKey  bool    // records without a key make no sense to it
 	// source makes up the load where it does not come from a file.
 	source func(LoadConfig) recordSource
+	// talking builds the program so that it says how it gets on; nil = it is a silent one.
+	talking func(say func(line string)) (*topology.Topology, error)
 }
 
 // builtins lists the built-in programs, the default first.
@@ -48,7 +50,7 @@ func builtins() []builtin {
 	}
 }
 
-// TopologyNames lists the built-in programs, the default first.
+// TopologyNames lists the built-in programs that have a load and a model, the default first.
 func TopologyNames() []string {
 	var names []string
 	for _, b := range builtins() {
@@ -57,9 +59,26 @@ func TopologyNames() []string {
 	return names
 }
 
+// program builds the program for a configuration.
+func (b *builtin) program(cfg *Config, say func(line string)) (*topology.Topology, error) {
+	if b.talking != nil && say != nil {
+		return b.talking(say)
+	}
+	return b.build(cfg.Application.ID)
+}
+
+// allTopologyNames lists all built-in programs.
+func allTopologyNames() []string {
+	names := TopologyNames()
+	for _, b := range eosTests() {
+		names = append(names, b.name)
+	}
+	return names
+}
+
 // findBuiltin returns the program of that name.
 func findBuiltin(name string) (builtin, bool) {
-	all := builtins()
+	all := append(builtins(), eosTests()...)
 	i := slices.IndexFunc(all, func(b builtin) bool { return b.name == name })
 	if i < 0 {
 		return builtin{}, false

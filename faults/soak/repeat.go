@@ -17,7 +17,11 @@ func (l *Loaded) Repeat(command string, flags *Flags, others ...FlagValue) strin
 	var words []string
 	for _, s := range settings(&l.Config) {
 		if l.origins[s.key] == "env "+s.environment() && !ofOutput(s.key) {
-			words = append(words, s.environment()+"="+shellWord(s.text()))
+			word := shellWord(s.text())
+			if s.secret() {
+				word = `"$` + s.environment() + `"`
+			}
+			words = append(words, s.environment()+"="+word)
 		}
 	}
 	words = append(words, "eostop", command)

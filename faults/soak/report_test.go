@@ -48,7 +48,7 @@ func TestReport(t *testing.T) {
 			Kind: FaultPanic, Spec: "panic,instance=i3,thread=2@15s", Instance: "i3", Thread: "i3-StreamThread-2", StartMS: new(int64(15000)),
 			Hits: new(int64(1)), EndedMS: new(int64(15001)), RecoveredMS: new(int64(900)),
 		}},
-		Died:   []ThreadDied{{Thread: "i3-StreamThread-2", At: time.Date(2026, 1, 1, 12, 0, 15, 0, time.UTC), Cause: "panic", Error: "panic: injected"}},
+		Died: []ThreadDied{{Thread: "i3-StreamThread-2", At: time.Date(2026, 1, 1, 12, 0, 15, 0, time.UTC), Cause: "panic", Error: "panic: injected"}},
 	})
 	got, err := json.MarshalIndent(r, "", " ")
 	if err != nil {

@@ -35,6 +35,7 @@ type experiment struct {
 	events   []journal.Event // the newest ones, as they were shown last
 
 	asked         bool               // somebody has asked for the end
+	refused       error              // why the brokers do not let the application begin
 	cancelLoad    context.CancelFunc // nil while no load runs
 	loadEnded     time.Time          // zero before
 	loadProcessed int64              // processed until then
@@ -44,6 +45,7 @@ type experiment struct {
 
 	nextTrim, nextLog time.Time
 	verdict           verify.Verdict
+	teller            teller
 	outcome           Outcome
 }
 
@@ -51,7 +53,7 @@ type experiment struct {
 func (s *Session) run() {
 	defer close(s.done)
 	defer s.rescue()
-	e := &experiment{s: s, phase: PhaseStarting, opened: time.Now(), schedule: newSchedule(s.script), verdict: verify.Clean, then: make(chan func(), 8)}
+	e := &experiment{teller: teller{say: s.say}, s: s, phase: PhaseStarting, opened: time.Now(), schedule: newSchedule(s.script), verdict: verify.Clean, then: make(chan func(), 8)}
 	e.outcome.Verified, e.outcome.Schedule = s.verifier != nil, s.cfg.Faults.Schedule
 	tick := time.NewTimer(observeEvery)
 	defer tick.Stop()
@@ -148,6 +150,7 @@ func (e *experiment) observe(now time.Time) {
 	statuses := e.s.statuses()
 	e.cuts.observe(now, statuses)
 	e.observeFaults(now, statuses)
+	e.teller.tell(e.s.journal)
 	switch e.phase {
 	case PhaseStarting:
 		if e.awaitStart(now, statuses); e.phase == PhaseRunning {
@@ -186,6 +189,10 @@ func (e *experiment) awaitStart(now time.Time, statuses []runtime.InstanceStatus
 			}
 		}
 	}
+	if e.refused = e.s.refused(); e.refused != nil {
+		e.setPhase(PhaseStopping)
+		return
+	}
 	e.waiting = fmt.Sprintf("%d of %d threads are RUNNING", running, total)
 	if running < total {
 		if now.Sub(e.opened) > startDeadline {
@@ -205,6 +212,19 @@ func (e *experiment) awaitStart(now time.Time, statuses []runtime.InstanceStatus
 		err := e.s.load.Run(ctx)
 		return func() { e.loadOver(err) }
 	})
+}
+
+// refused returns why the brokers do not let a thread do what it has to: that does not change by trying again.
+func (s *Session) refused() error {
+	for _, m := range s.members {
+		deaths, _ := m.instance.Deaths()
+		for _, d := range deaths {
+			if runtime.Refused(d.Cause) {
+				return Runf("the brokers do not let the application run: %s: %s; eostop check says what is missing", d.Cause, d.Error)
+			}
+		}
+	}
+	return nil
 }
 
 // stopLoad ends the load; draining begins when the generator has said how it went.
@@ -252,14 +272,23 @@ func (e *experiment) beginDrain() {
 	e.schedule.stop()
 	e.stopFaults()
 	e.healManual()
+	if e.s.load == nil && e.s.verifier == nil {
+		// What is in the topics is others' concern; whoever has a load of their own goes on with it elsewhere.
+		e.setPhase(PhaseStopping)
+		return
+	}
 	e.aside(func(ctx context.Context) func() {
 		left, err := e.s.drain(ctx)
-		return func() { e.drained(left, err) }
+		var held []string
+		if err == nil && len(left) > 0 {
+			held, left = e.s.holders(ctx, left)
+		}
+		return func() { e.drained(left, held, err) }
 	})
 }
 
 // drained decides what the end of the drain means, and begins to verify.
-func (e *experiment) drained(left []string, err error) {
+func (e *experiment) drained(left []remaining, held []string, err error) {
 	if e.phase != PhaseDraining {
 		return
 	}
@@ -268,6 +297,11 @@ func (e *experiment) drained(left []string, err error) {
 		e.outcome.Undecided = append(e.outcome.Undecided, fmt.Sprintf("drain: %v", err))
 	case len(left) > 0:
 		e.outcome.Violations = append(e.outcome.Violations, fmt.Sprintf("still unprocessed %v after the load had stopped: %s", drainDeadline, left))
+	case len(held) > 0:
+		// What has not been read yet cannot be judged.
+		e.outcome.Undecided = append(e.outcome.Undecided, held...)
+		e.setPhase(PhaseStopping)
+		return
 	}
 	if e.s.verifier == nil {
 		e.setPhase(PhaseStopping)

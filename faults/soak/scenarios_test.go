@@ -2,7 +2,7 @@ package soak
 
 import (
 	"fmt"
-	"slices"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -13,14 +13,13 @@ import (
 
 // scenario is a run of the small configuration in which all that is done is said by cuts and faults.
 type scenario struct {
-	length  time.Duration // of the load; 0 = 45 s
-	cuts    []string
-	faults  []string
-	set     func(cfg *Config)
-	script  func(g *stage)
-	check   func(t *testing.T, cfg *Config, r *Report)
-	deaths  int
-	profile string // of the known errors of others; then the run must not survive
+	length time.Duration // of the load; 0 = 45 s
+	cuts   []string
+	faults []string
+	set    func(cfg *Config)
+	script func(g *stage)
+	check  func(t *testing.T, cfg *Config, r *Report)
+	deaths int
 }
 
 func (s scenario) run(t *testing.T) {
@@ -108,7 +107,7 @@ func TestScenarios(t *testing.T) {
 
 func scenarios() map[string]func(*testing.T) {
 	all := map[string]func(*testing.T){}
-	for _, part := range []map[string]func(*testing.T){scenariosOfLinks(), scenariosOfRequests(), scenariosOfThreads()} {
+	for _, part := range []map[string]func(*testing.T){scenariosOfLinks(), scenariosOfRequests(), scenariosOfThreads(), scenariosOfBrokers()} {
 		for name, test := range part {
 			if all[name] != nil {
 				panic("two scenarios are called " + name)
@@ -164,13 +163,20 @@ func scenarioOfHourlyCuts(t *testing.T) {
 	cfg := Default()
 	SimulationDefaults(&cfg)
 	cfg.Session.SnapshotInterval = 0
+	cfg.Runtime.Threads, cfg.Cluster.Partitions = 1, 3
 	cfg.Load.Duration, cfg.Load.Seed = 3*time.Hour, 9231
 	cfg.Faults.Cuts = cuts(t, "i1@20m+5m", "i2@1h20m+5m", "i3@2h20m+5m")
 	r := play(t, cfg, nil)
 	wantDeaths(t, r, 0)
-	wantTakeovers(t, &cfg, r)
 	if len(r.Cuts) != 3 {
 		t.Errorf("%d cuts, want 3", len(r.Cuts))
+	}
+	// Threads look and commit less often there.
+	limit := (cfg.Runtime.SessionTimeout + cfg.Runtime.HeartbeatInterval + cfg.Runtime.CommitInterval).Milliseconds()
+	for _, c := range r.Cuts {
+		if !c.Expelled || c.TakeoverMS == nil || *c.TakeoverMS > limit {
+			t.Errorf("%s: expelled %v, taken over after %s ms, want at most %d", cutName(c), c.Expelled, number(c.TakeoverMS), limit)
+		}
 	}
 }
 
@@ -253,7 +259,7 @@ func scenarioOfFences(t *testing.T) {
 			"INVALID_TXN_STATE", "TRANSACTION_ABORTABLE",
 		} {
 			s := scenario{
-				length: 25 * time.Second,
+				length: 14 * time.Second,
 				faults: []string{fmt.Sprintf("error,instance=i1,api=%s,txn=*,code=%s,nth=2@3s", api, code)},
 				set: func(cfg *Config) {
 					cfg.Runtime.Instances, cfg.Cluster.Partitions = 2, 2
@@ -285,10 +291,14 @@ func scenarioOfFences(t *testing.T) {
 // scenariosOfThreads is what is done to threads, and what the members of the group do.
 func scenariosOfThreads() map[string]func(*testing.T) {
 	return map[string]func(*testing.T){
-		"stall":            scenarioOfStalls,
-		"thread-replace":   scenario{length: 25 * time.Second, faults: []string{"panic,instance=i1,thread=1@5s"}, deaths: 1}.run,
-		"rebalance-churn":  scenarioOfChurn,
-		"disk-full":        scenarioOfASickDisk,
+		"stall":           scenarioOfStalls,
+		"thread-replace":  scenario{length: 25 * time.Second, faults: []string{"panic,instance=i1,thread=1@5s"}, deaths: 1}.run,
+		"rebalance-churn": scenarioOfChurn,
+		"disk-full": tests(map[string]func(*testing.T){
+			"some writes fail": scenarioOfASickDisk,
+			"all writes fail":  scenarioOfAFullDisk,
+		}),
+		"slow-disk":        scenario{length: 60 * time.Second, faults: []string{"slow-disk,instance=i1,delay=2s@5s+30s"}, set: func(cfg *Config) { cfg.Runtime.StateFlushInterval = time.Second }}.run,
 		"recycle":          scenarioOfRecycledTasks,
 		"txn-timeout":      bothProtocols(scenarioOfATimedOutTransaction()),
 		"fence-in-flush":   tests(map[string]func(*testing.T){"suspend": fenceInFlush("i2@8s+12s").run, "commit": fenceInFlush("i2@25s+2s").run}),
@@ -315,9 +325,31 @@ func fenceInFlush(cut string) scenario {
 	return scenario{
 		length: 60 * time.Second, cuts: []string{cut},
 		faults: []string{"error,instance=i1,api=Produce,txn=*,code=PRODUCER_FENCED,count=2@17s", "error,instance=i3,api=Produce,txn=*,code=INVALID_PRODUCER_EPOCH,nth=4@20500ms"},
-		set: func(cfg *Config) {
-			cfg.Runtime.RecordCache, cfg.Runtime.CommitInterval = 10<<20, time.Second
-		},
+		set:    cached,
+	}
+}
+
+// cached keeps updates back until a commit, which then writes many at once.
+func cached(cfg *Config) {
+	cfg.Runtime.RecordCache, cfg.Runtime.CommitInterval = 10<<20, time.Second
+}
+
+// scenarioOfAFullDisk lets every write of an instance fail, until there is space again. Threads that die of it are replaced.
+func scenarioOfAFullDisk(t *testing.T) {
+	t.Parallel()
+	cfg := small(70 * time.Second)
+	cfg.Runtime.StateFlushInterval = time.Second // so that there are writes to fail
+	cfg.Faults.Faults = plan(t, "disk-full,instance=i1@5s+12s")
+	r := play(t, cfg, nil)
+	wantHits(t, r)
+	t.Logf("%d threads died, %d stores rebuilt", len(r.Threads.Died), r.State.Rebuilt)
+	for _, d := range r.Threads.Died {
+		if d.Survivable {
+			t.Errorf("%s died of %s: %s", d.Thread, d.Cause, d.Error)
+		}
+	}
+	if r.Threads.Replaced != len(r.Threads.Died) {
+		t.Errorf("%d threads died, %d were replaced", len(r.Threads.Died), r.Threads.Replaced)
 	}
 }
 
@@ -327,9 +359,7 @@ func scenarioOfARevocationInAFlush() scenario {
 		length: 60 * time.Second, cuts: []string{"i2@5s+12s"},
 		// i2 comes back at 17 s and takes its tasks from the others, whose sends fail just then.
 		faults: []string{"error,api=Produce,txn=*,code=OUT_OF_ORDER_SEQUENCE_NUMBER,probability=0.5@16s+4s"},
-		set: func(cfg *Config) {
-			cfg.Runtime.RecordCache, cfg.Runtime.CommitInterval = 10<<20, time.Second
-		},
+		set:    cached,
 	}
 }
 
@@ -375,7 +405,8 @@ func scenarioOfRecycledTasks(t *testing.T) {
 	scenario{
 		length: 2 * time.Minute, cuts: []string{"i1@10s+20s", "i2@45s+20s", "i1@75s+15s"},
 		set: func(cfg *Config) {
-			cfg.Runtime.StandbyReplicas, cfg.Runtime.RecordCache = 1, 1<<20
+			cached(cfg)
+			cfg.Runtime.StandbyReplicas = 1
 		},
 	}.run(t)
 }
@@ -412,17 +443,33 @@ func scenarioOfGenerations(t *testing.T) {
 	}
 }
 
-// names of all scenarios that must be there.
+// TestEveryScenarioIsPlayed: each known scenario is played here, or by tests of the package that it concerns alone.
 func TestEveryScenarioIsPlayed(t *testing.T) {
-	known := strings.Fields(`cut-5m cut-5m-tolerant cut-short cut-in cut-out cut-in-commit cut-in-join cut-in-restore cut-two cut-all flap reset-storm
+	here := strings.Fields(`cut-5m cut-5m-tolerant cut-short cut-in cut-out cut-in-commit cut-in-join cut-in-restore cut-two cut-all flap reset-storm
 		slow-link late-delivery fence-each-api fence-in-flush unknown-producer-id lose-endtxn-response late-endtxn late-produce txn-timeout
 		endtxn-after-timeout expelled-open-txn no-generation stall concurrent-txn unstable-offsets rebalance-churn revoke-in-flush recycle
-		close-in-restore disk-full long-restore thread-replace`)
+		close-in-restore disk-full slow-disk long-restore thread-replace leader-move broker-restart async-markers new-cluster data-loss
+		lost-markers epoch-wrap`)
 	all := scenarios()
-	for _, name := range known {
+	for _, name := range here {
 		if all[name] == nil {
 			t.Errorf("there is no scenario %s", name)
 		}
 	}
-	_ = slices.Sorted[string]
+	for name, test := range map[string][2]string{
+		"corrupt-store": {"../../runtime/state/broken_test.go", "TestDamagedFiles"},
+		"stolen-dir":    {"../../runtime/state/directory_test.go", "TestLockedByProcess"},
+		"purge":         {"../../runtime/lifecycle_test.go", "TestPurgeable"},
+		"poison":        {"../../runtime/integration_handlers_test.go", "TestHandlersOfTheProgram"},
+		"missing-topic": {"../../runtime/integration_lifecycle_test.go", "TestOneOfTwoInputsDoesNotExist"},
+		"kill-9":        {"../../runtime/integration_shutdown_test.go", "TestACrashRestoresOnlyTheTail"},
+	} {
+		text, err := os.ReadFile(test[0])
+		if err != nil || !strings.Contains(string(text), "func "+test[1]+"(") {
+			t.Errorf("scenario %s: %s has no test %s (%v)", name, test[0], test[1], err)
+		}
+		if all[name] != nil {
+			t.Errorf("scenario %s is played twice", name)
+		}
+	}
 }

@@ -17,12 +17,13 @@ const (
 	ScheduleStorm    = "storm"     // cuts of all instances and stalls of threads all the time
 	ScheduleTimeouts = "timeouts"  // cuts, stalls and late answers that are longer than the transaction time-out
 	ScheduleFlap     = "flap"      // each instance in turn loses its link fifty times in a row
+	ScheduleMixed    = "mixed"     // cuts, slow links, lost and wrong answers, stalls, and what brokers do, all the time
 	ScheduleScripted = "scripted"  // nothing but what is listed
 )
 
 // ScheduleNames returns the names that a schedule may have.
 func ScheduleNames() []string {
-	return []string{ScheduleSoak, ScheduleSoak2019, ScheduleStorm, ScheduleTimeouts, ScheduleFlap, ScheduleScripted}
+	return []string{ScheduleSoak, ScheduleSoak2019, ScheduleStorm, ScheduleTimeouts, ScheduleFlap, ScheduleMixed, ScheduleScripted}
 }
 
 // openEnd is how long a schedule is planned ahead for a run without an end.
@@ -37,12 +38,17 @@ type Frame struct {
 	SessionTimeout time.Duration
 	// TransactionTimeout is after what time the broker aborts a transaction.
 	TransactionTimeout time.Duration
+	Nodes              int // of the embedded broker; 0 on a real cluster, whose brokers are left alone
 }
 
 func (c *Config) frame(seed int64) Frame {
+	nodes := c.Cluster.Embedded.Nodes
+	if len(c.Cluster.Brokers) > 0 {
+		nodes = 0
+	}
 	return Frame{
 		Seed: seed, Length: c.Load.Duration, Instances: c.InstanceNames(), Threads: c.Runtime.Threads,
-		SessionTimeout: c.Runtime.SessionTimeout, TransactionTimeout: c.Runtime.TransactionTimeout,
+		SessionTimeout: c.Runtime.SessionTimeout, TransactionTimeout: c.Runtime.TransactionTimeout, Nodes: nodes,
 	}
 }
 
@@ -70,6 +76,8 @@ func Schedule(name string, f Frame) (Script, error) {
 		p.timeouts()
 	case ScheduleFlap:
 		p.flap()
+	case ScheduleMixed:
+		p.mixed()
 	case ScheduleScripted:
 	default:
 		return Script{}, fmt.Errorf("there is no schedule %q; valid: %s", name, strings.Join(ScheduleNames(), ", "))

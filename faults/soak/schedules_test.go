@@ -222,7 +222,7 @@ func TestScriptFiles(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	cfg.Faults.Schedule = "hurricane"
-	if err := cfg.Validate(); err == nil || !strings.Contains(err.Error(), `faults.schedule: "hurricane" is not a schedule; valid: soak, soak-2019, storm, timeouts, flap, scripted, or a file`) {
+	if err := cfg.Validate(); err == nil || !strings.Contains(err.Error(), `faults.schedule: "hurricane" is not a schedule; valid: soak, soak-2019, storm, timeouts, flap, mixed, scripted, or a file`) {
 		t.Errorf("got %v", err)
 	}
 }

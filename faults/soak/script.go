@@ -118,6 +118,14 @@ func (s Script) rules() bool {
 	})
 }
 
+// on reports whether anything is to be done in a place.
+func (s Script) on(where place) bool {
+	return slices.ContainsFunc(s.Faults, func(f FaultSpec) bool {
+		kind, ok := findFaultKind(f.Kind)
+		return ok && kind.place == where
+	})
+}
+
 // Len is the number of cuts and faults.
 func (s Script) Len() int { return len(s.Cuts) + len(s.Faults) }
 

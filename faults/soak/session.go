@@ -35,6 +35,9 @@ type Deps struct {
 	// Idle is how often instances are looked at while nothing is expected of them: no cut to be noticed or recovered from. 0
 	// looks always as often as can be, for those who watch.
 	Idle time.Duration
+	// Say is called with each line that the client of a talking program has to say; nil drops them. It may be called from any
+	// goroutine, one at a time.
+	Say func(line string)
 }
 
 // Session is one experiment: brokers, instances, load, cuts and verifier, from start to verdict. Its methods may be called
@@ -46,8 +49,10 @@ type Session struct {
 	idle    time.Duration
 	script  Script // what is going to be done to the instances
 	program *topology.Topology
+	foreign bool // the program is not a built-in one
 	topics  ProgramTopics
-	model   string // of the verifier
+	model   string            // of the verifier
+	say     func(line string) // of a talking program; nil if nobody listens
 	seed    int64
 	loadRun uint64 // marks the records of this session's load; 0 without load
 
@@ -61,7 +66,8 @@ type Session struct {
 	storeFaults *storeFaults
 	rules       *faults.Rules // nil if the script has none, so that links look at nothing
 	hits        *hitBook
-	load        *Generator // nil without load
+	disk        *diskFaults // nil if nothing is done to it
+	load        *Generator  // nil without load
 	verifier    *verify.Verifier
 	stateDir    string // temporary, to be removed; empty when the user chose one
 
@@ -132,18 +138,24 @@ func New(cfg Config, program *topology.Topology, deps Deps) (*Session, error) {
 		return nil, &UsageError{err}
 	}
 	s.script = script
+	if script.on(onDisk) {
+		s.disk = new(diskFaults)
+	}
 	s.hits = newHitBook()
 	if script.rules() {
 		s.rules = faults.NewRules(s.onHit)
 	}
 	if program == nil {
-		built, err := named.build(cfg.Application.ID)
+		built, err := named.program(&cfg, deps.Say)
 		if err != nil {
 			return nil, fmt.Errorf("program %s: %w", cfg.Application.Topology, err)
 		}
 		s.program = built
 	} else {
-		s.cfg.Verify.Enabled = false
+		s.cfg.Verify.Enabled, s.foreign = false, true
+	}
+	if named.talking != nil && program == nil {
+		s.say = deps.Say
 	}
 	if cfg.Load.Enabled {
 		s.loadRun = uint64(time.Now().UnixNano())
@@ -201,8 +213,11 @@ func (s *Session) open(ctx context.Context) error {
 			return Runf("session.file: %w", err)
 		}
 	}
+	if err := s.admit(ctx); err != nil {
+		return err
+	}
 	if s.program != nil {
-		if err := s.cluster.createTopics(ctx, &s.cfg, s.topics); err != nil {
+		if err := s.cluster.createTopics(ctx, s.topics); err != nil {
 			return err
 		}
 	}
@@ -223,6 +238,21 @@ func (s *Session) open(ctx context.Context) error {
 	return nil
 }
 
+// admit checks a real cluster before anything is started on it.
+func (s *Session) admit(ctx context.Context) error {
+	if s.cluster.embedded != nil || s.foreign {
+		return nil
+	}
+	findings, err := s.cluster.inspect(ctx, &s.cfg, s.program, s.topics)
+	if err != nil {
+		return err
+	}
+	for _, f := range findings {
+		s.log.Info("check", "check", f.Check, "result", f.Result, "found", f.Found, "advice", f.Advice)
+	}
+	return refuse(findings)
+}
+
 // openInstances opens the state directory of every instance.
 func (s *Session) openInstances() error {
 	root, err := s.stateRoot()
@@ -231,6 +261,11 @@ func (s *Session) openInstances() error {
 	}
 	s.cache = state.NewCache(int64(s.cfg.Runtime.StoreCache))
 	s.injector, s.storeFaults = newInjector(s.ctx), newStoreFaults()
+	disk := s.fs
+	if s.disk != nil {
+		s.disk.ctx = s.ctx
+		disk = s.disk.wrap(s.fs)
+	}
 	for n, name := range s.cfg.InstanceNames() {
 		m := &member{name: name, link: faults.NewLink(name)}
 		m.link.NameNodes(s.cluster.node)
@@ -239,7 +274,7 @@ func (s *Session) openInstances() error {
 		}
 		cfg := s.instanceConfig(name, filepath.Join(root, name))
 		m.instance, err = runtime.New(cfg, s.program, runtime.Env{
-			Brokers: s.cluster.brokers, Dial: m.link.Wrap(s.cluster.dial), ClusterID: s.cluster.id, FS: s.fs, Cache: s.cache,
+			Brokers: s.cluster.brokers, Dial: m.link.Wrap(s.cluster.dial), SASL: s.cluster.sasl, ClusterID: s.cluster.id, FS: disk, Cache: s.cache,
 			Journal: s.journal, Logger: s.log, OnLoop: s.injector.onLoop, Metrics: s.registries[n],
 			OnOpenStore: func(task, store string) error { return s.storeFaults.open(name, task, store) },
 			OnWipe:      func(task string) { s.storeFaults.wipe(name, task) },
@@ -268,18 +303,23 @@ func stateError(err error) error {
 // stateRoot returns the folder of the state directories: the configured one; on the embedded broker, whose topics end with
 // the process, a temporary one.
 func (s *Session) stateRoot() (string, error) {
-	if dir := s.cfg.Runtime.StateDir; dir != "" {
-		return dir, nil
-	}
-	if s.fs != nil {
+	if s.cfg.Runtime.StateDir == "" && s.fs != nil {
 		return "/state", nil
 	}
-	if s.cluster.embedded != nil {
+	if s.cfg.Runtime.StateDir == "" && s.cluster.embedded != nil {
 		dir, err := os.MkdirTemp("", "eostop-")
 		if err != nil {
 			return "", Runf("state directory: %w; name a writable one with --state-dir", err)
 		}
 		s.stateDir = dir
+		return dir, nil
+	}
+	return stateHome(&s.cfg)
+}
+
+// stateHome is where state directories of runs on a real cluster are.
+func stateHome(cfg *Config) (string, error) {
+	if dir := cfg.Runtime.StateDir; dir != "" {
 		return dir, nil
 	}
 	home := os.Getenv("XDG_STATE_HOME")
@@ -290,7 +330,7 @@ func (s *Session) stateRoot() (string, error) {
 		}
 		home = filepath.Join(user, ".local", "state")
 	}
-	return filepath.Join(home, "eostop", s.cfg.Application.ID), nil
+	return filepath.Join(home, "eostop", cfg.Application.ID), nil
 }
 
 func (s *Session) instanceConfig(name, dir string) runtime.Config {
@@ -304,13 +344,16 @@ func (s *Session) instanceConfig(name, dir string) runtime.Config {
 	cfg.InitialRebalanceDelay = r.InitialRebalanceDelay
 	cfg.MaxWarmupReplicas, cfg.ProbingInterval = r.MaxWarmupReplicas, r.ProbingRebalanceInterval
 	cfg.RecordCache, cfg.StateCleanupDelay = int64(r.RecordCache), r.StateCleanupDelay
+	if level, err := metrics.ParseLevel(r.RecordingLevel); err == nil && level >= metrics.Debug {
+		cfg.RecordingLevel = state.RecordingDebug
+	}
 	if r.StaticMembership {
 		cfg.GroupInstanceID = name
 	}
 	cfg.CommitInterval, cfg.SessionTimeout, cfg.HeartbeatInterval = r.CommitInterval, r.SessionTimeout, r.HeartbeatInterval
 	cfg.PollInterval, cfg.FetchMaxWait = r.PollInterval, r.FetchMaxWait
 	cfg.RebalanceTimeout, cfg.TransactionTimeout = r.RebalanceTimeout, r.TransactionTimeout
-	cfg.ReplicationFactor = int16(s.cfg.Cluster.ReplicationFactor)
+	cfg.ReplicationFactor, cfg.TopicConfigs = s.cluster.replication()
 	cfg.RepartitionPurgeInterval, cfg.ActiveFencing = r.RepartitionPurgeInterval, r.ActiveFencing
 	cfg.Memtable, cfg.StateFlushInterval = int(r.StoreMemtable), r.StateFlushInterval
 	if p, ok := findProfile(s.cfg.Faults.Profile); ok {

@@ -98,7 +98,10 @@ func (v *validator) application() {
 		"%q is not a valid id; valid: 1 to %d letters, digits, dots, underscores and hyphens", a.ID, maxApplicationID)
 	v.check(namePattern.MatchString(a.Name) && !strings.HasPrefix(a.Name, "."), "application.name",
 		"%q is not a valid prefix; valid: letters, digits, dots, underscores and hyphens, no dot at the start", a.Name)
-	v.choice(choice{"application.topology", a.Topology, TopologyNames(), nil, "topology"})
+	v.choice(choice{"application.topology", a.Topology, allTopologyNames(), nil, "topology"})
+	named, _ := findBuiltin(a.Topology)
+	v.check(named.talking == nil || !v.config.Load.Enabled, "load.enabled", "there is no load for topology %s; use --no-load", a.Topology)
+	v.check(named.talking == nil || !v.config.Verify.Enabled, "verify.enabled", "there is no model of topology %s; use --no-verify", a.Topology)
 }
 
 func (v *validator) cluster() {
@@ -116,9 +119,12 @@ func (v *validator) cluster() {
 		"set together with cluster.brokers; with brokers there is no embedded one to listen")
 	v.check(c.Embedded.SegmentBytes >= minSegmentBytes && c.Embedded.SegmentBytes <= maxSegmentBytes, "cluster.embedded.segment_bytes",
 		"%s is out of range; valid: %s to %s", c.Embedded.SegmentBytes, Size(minSegmentBytes), Size(maxSegmentBytes))
-	v.check(c.ReplicationFactor == -1 || (c.ReplicationFactor >= 1 && c.ReplicationFactor <= math.MaxInt16),
-		"cluster.replication_factor", "%d is out of range; valid: -1 (the cluster's default), or 1 and more", c.ReplicationFactor)
+	v.duration("cluster.embedded.settle", c.Embedded.Settle, 0, time.Minute)
+	v.check(c.ReplicationFactor >= -1 && c.ReplicationFactor <= math.MaxInt16,
+		"cluster.replication_factor", "%d is out of range; valid: 0 (three, or as many as there are brokers), -1 (the cluster's default), or 1 and more",
+		c.ReplicationFactor)
 	v.between("cluster.partitions", c.Partitions, 1, maxLoadPartitions)
+	v.security()
 }
 
 // emulated says whether the embedded broker can speak like the version and transactions of exactly_once_v2 (KIP-447,
@@ -188,7 +194,7 @@ func (v *validator) runtime() {
 	v.duration("runtime.probing_rebalance_interval", r.ProbingRebalanceInterval, time.Second, 24*time.Hour)
 	v.check(r.TaskTimeout >= 0, "runtime.task_timeout", "%s is negative; valid: 0s and more", formatDuration(r.TaskTimeout))
 	v.between("runtime.buffered_records", r.BufferedRecords, 1, math.MaxInt32)
-	v.choice(choice{"runtime.recording_level", r.RecordingLevel, []string{"info"}, []string{"debug", "trace"}, "recording level"})
+	v.choice(choice{"runtime.recording_level", r.RecordingLevel, []string{"info", "debug", "trace"}, nil, "recording level"})
 }
 
 // names are the values of a type of names.
@@ -261,6 +267,11 @@ func (v *validator) fault(key string, f *FaultSpec) {
 	v.check(f.Thread >= 0 && f.Thread <= c.Runtime.Threads, key, "there is no thread %d; valid: 1 to %d", f.Thread, c.Runtime.Threads)
 	if node, err := strconv.Atoi(f.values()["node"]); err == nil && len(c.Cluster.Brokers) == 0 {
 		v.check(node >= 0 && node < c.Cluster.Embedded.Nodes, key, "there is no node %d; valid: 0 to %d (cluster.embedded.nodes)", node, c.Cluster.Embedded.Nodes-1)
+	}
+	if kind, _ := findFaultKind(f.Kind); kind.place == onBroker {
+		v.check(len(c.Cluster.Brokers) == 0, key, "%s is done by the embedded broker only; leave out cluster.brokers, or this", f.Kind)
+		needy := f.Kind == FaultLeaderMove || f.Kind == FaultBrokerRestart || f.Kind == FaultCoordinatorMove
+		v.check(!needy || c.Cluster.Embedded.Nodes > 1, key, "%s needs several nodes; valid: cluster.embedded.nodes 2 and more", f.Kind)
 	}
 	v.starts(key, f.Start)
 }

@@ -23,6 +23,8 @@ type StoreDigest struct {
 	Position  int64  // changelog offset that the content corresponds to; only named in witnesses
 	Sum       [sha256.Size]byte
 	Entries   int64
+	// Remote says that the store is in a process that cannot be asked: it is not compared, and everything else is empty.
+	Remote bool
 }
 
 // table is the content of one partition of a store.

@@ -136,6 +136,9 @@ func (v *Verifier) compareStores(ctx context.Context, digests []StoreDigest) {
 			if digests != nil && c.owner == nil {
 				v.judge.doubt("no digest of %s partition %d was given", store, p)
 			}
+			if c.owner != nil && c.owner.Remote {
+				c.owner = nil
+			}
 			if v.config.AtLeastOnce && changelog.handed {
 				c.owner = nil // a former owner's last writes may have come after the restore, and the store does not hold them
 			}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -102,4 +103,17 @@ func (d *Directory) writeFile(path string, data []byte) error {
 		return err
 	}
 	return d.syncFolder(d.fs.PathDir(path))
+}
+
+// ClusterOf returns the id of the cluster that the state directory at path on the disk belongs to; empty if it is no state
+// directory, or is tied to no cluster.
+func ClusterOf(path string) string {
+	if _, err := os.Stat(filepath.Join(path, processFile)); err != nil {
+		return ""
+	}
+	data, err := os.ReadFile(filepath.Join(path, clusterFile))
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(data))
 }

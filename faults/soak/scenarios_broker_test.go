@@ -1,0 +1,143 @@
+package soak
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"eostop/faults/verify"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// nodes sets the number of the embedded broker's nodes.
+func nodes(n int) func(*Config) {
+	return func(cfg *Config) { cfg.Cluster.Embedded.Nodes = n }
+}
+
+// scenariosOfBrokers is what brokers do, and what only real ones do.
+func scenariosOfBrokers() map[string]func(*testing.T) {
+	return map[string]func(*testing.T){
+		"leader-move": tests(map[string]func(*testing.T){
+			"all":          bothProtocols(scenario{length: 50 * time.Second, set: nodes(3), faults: []string{"leader-move@5s", "leader-move@12s", "leader-move@19s"}}),
+			"coordinators": bothProtocols(scenario{length: 50 * time.Second, set: nodes(3), faults: []string{"coordinator-move@5s", "coordinator-move@12s", "coordinator-load@19s+4s"}}),
+			"both, often": bothProtocols(scenario{length: 50 * time.Second, set: nodes(3), faults: []string{
+				"leader-move@5s", "coordinator-move@5s", "leader-move@7s", "coordinator-move@8s", "leader-move,topic=*-changelog@9s", "coordinator-move@10s",
+			}}),
+			"during a takeover": scenario{length: 60 * time.Second, set: nodes(3), cuts: []string{"i2@5s+20s"}, faults: []string{"leader-move@15s", "coordinator-move@15500ms"}}.run,
+		}),
+		"broker-restart": tests(map[string]func(*testing.T){
+			"one by one": bothProtocols(scenario{length: 80 * time.Second, set: nodes(3), faults: []string{
+				"broker-restart,node=0@5s+8s", "broker-restart,node=1@20s+8s", "broker-restart,node=2@35s+8s",
+			}}),
+			"two at once":     scenario{length: 60 * time.Second, set: nodes(3), faults: []string{"broker-restart,node=0@5s+20s", "broker-restart,node=2@8s+20s"}}.run,
+			"in a short time": scenario{length: 60 * time.Second, set: nodes(2), faults: []string{"broker-restart,node=0@5s+200ms", "broker-restart,node=1@6s+200ms"}}.run,
+		}),
+		"cut-node": scenario{length: 60 * time.Second, set: nodes(3), faults: []string{"cut,instance=i1,node=1@5s+20s"}}.run,
+		"async-markers": tests(map[string]func(*testing.T){
+			"500 ms": bothProtocols(scenario{faults: []string{"slow-markers,delay=500ms@2s+40s"}, check: func(t *testing.T, _ *Config, r *Report) {
+				t.Helper()
+				if r.Transactions.UnknownOutcome > 0 {
+					t.Errorf("%d transactions of unknown outcome", r.Transactions.UnknownOutcome)
+				}
+			}}),
+			"with cuts": bothProtocols(scenario{length: 60 * time.Second, cuts: []string{"i2@5s+15s"}, faults: []string{"slow-markers,delay=2s@2s+50s", "slow-aborts,delay=10s@0s+50s"}}),
+		}),
+		"new-cluster": scenario{
+			length: 30 * time.Second, set: func(cfg *Config) { cfg.Cluster.Embedded.Settle = 8 * time.Second },
+			script: func(g *stage) {
+				time.Sleep(3 * time.Second)
+				if snap := g.s.Snapshot(); snap.Phase != PhaseStarting || snap.Waiting == "" {
+					g.Errorf("phase %s, waiting for %q", snap.Phase, snap.Waiting)
+				}
+			},
+		}.run,
+		"lose-producer-state": bothProtocols(scenario{faults: []string{"forget-producers@5s+20s", "forget-producers@12s+10s"}}),
+		"data-loss": tests(map[string]func(*testing.T){
+			"nothing to restore": scenario{length: 60 * time.Second, faults: []string{"truncate,topic=*-changelog@10s"}, set: rewriting}.run,
+		}),
+		"lost-markers": tests(map[string]func(*testing.T){"for good": scenarioOfLostMarkers, "for a time": scenario{
+			length: 60 * time.Second, faults: []string{"hanging-txn,topic=*-by-key-repartition@5s+20s"},
+			check: func(t *testing.T, _ *Config, r *Report) {
+				t.Helper()
+				if *r.Faults[0].Hits != 3 {
+					t.Errorf("it hung on %d partitions, want 3", *r.Faults[0].Hits)
+				}
+			},
+		}.run}),
+		"broker-errors": scenario{
+			length: 60 * time.Second, faults: []string{
+				"broker-error,api=Produce,code=NOT_LEADER_FOR_PARTITION,probability=0.2@5s+20s",
+				"broker-error,api=Fetch,code=UNKNOWN_SERVER_ERROR,probability=0.1@5s+20s",
+				"broker-error,api=EndTxn,txn=eostop-*,code=INVALID_TXN_STATE,count=3@10s+20s",
+			},
+		}.run,
+		"epoch-wrap": scenario{length: 40 * time.Second, script: func(g *stage) { g.wrapEpochs() }}.withVersion("3.7").run,
+	}
+}
+
+// scenarioOfLostMarkers leaves a transaction open for good: what waits for it is told, and nothing is taken for lost.
+func scenarioOfLostMarkers(t *testing.T) {
+	t.Parallel()
+	cfg := small(40 * time.Second)
+	cfg.Faults.Faults = plan(t, "hanging-txn,topic=*-by-key-repartition@5s")
+	told := false
+	playJudged(t, cfg, Deps{FS: vfs.NewMem()}, func(g *stage) {
+		g.until(90 * time.Second)
+		for _, e := range g.s.journal.Tail(journalEvents) {
+			told = told || e.Cause == "hanging transaction"
+		}
+	}, func(t *testing.T, _ *Config, r *Report) {
+		t.Helper()
+		reasons := strings.Join(r.Reasons, "; ")
+		if r.Verdict != verify.Unknown || !strings.Contains(reasons, "by-key-repartition-1 cannot be read past offset") ||
+			!strings.Contains(reasons, "producer id") || !strings.Contains(reasons, "abort it with") {
+			t.Errorf("verdict %q: %s; want unknown, and whose transaction it is", r.Verdict, reasons)
+		}
+		wantDeaths(t, r, 0)
+	})
+	if !told {
+		t.Error("the journal does not say what is waited for")
+	}
+}
+
+func rewriting(cfg *Config) { cfg.Runtime.ChangelogRewriteInterval = 5 * time.Second }
+
+// wraps is how often a producer is initialised until its epoch is nearly used up.
+const wraps = 32760
+
+// wrapEpochs uses up the epochs of i1's producer id (KAFKA-18660).
+func (g *stage) wrapEpochs() {
+	g.until(5 * time.Second)
+	producers := g.member("i1").instance.Status().Threads[0].Producers
+	id := producers[0].TransactionalID
+	client, err := kgo.NewClient(g.s.cluster.options()...)
+	if err != nil {
+		g.Fatal(err)
+	}
+	defer client.Close()
+	req := kmsg.NewPtrInitProducerIDRequest()
+	req.TransactionalID, req.TransactionTimeoutMillis = &id, 60000
+	for range wraps {
+		resp, err := req.RequestWith(g.s.ctx, client)
+		if err != nil || resp.ErrorCode != 0 {
+			g.Errorf("initialise: error code %d, %v", resp.ErrorCode, err)
+			return
+		}
+	}
+	// From here on every new producer of the thread takes one of the last epochs.
+	m := g.member("i1")
+	before := producers[0].ProducerID
+	for range 12 {
+		g.until(g.s.Snapshot().Elapsed + 2*time.Second)
+		if _, err := req.RequestWith(g.s.ctx, client); err != nil {
+			g.Error(err)
+		}
+	}
+	g.until(g.s.Snapshot().Elapsed + 3*time.Second)
+	if after := m.instance.Status().Threads[0].Producers[0]; after.ProducerID == before {
+		g.Errorf("the producer id is still %d, at epoch %d", after.ProducerID, after.Epoch)
+	}
+}
