@@ -67,6 +67,7 @@ func TestUsageErrorsAreOneLine(t *testing.T) {
 		want string
 	}{
 		{"replay", "command replay is not available yet; valid: run, simulate, matrix, diff, config, check, clean, version, help"},
+		{"matrix x", `unexpected argument "x"; matrix takes flags only`},
 		{"simulate --brokers a:1", "simulate has no flag --brokers; see eostop simulate --help"},
 		{"simulate --hourz 2", "unknown flag --hourz; did you mean --hours?"},
 		{"simulate --hours many", `flag --hours: "many" is not a number of hours; valid: above 0 and up to 10000`},
@@ -76,7 +77,7 @@ func TestUsageErrorsAreOneLine(t *testing.T) {
 		{"simulate --schedule hurricane", `faults.schedule: "hurricane" is not a schedule; valid: soak, soak-2019, storm, timeouts, flap, mixed, scripted, or a file that ends in .yaml (from flag --schedule)`},
 		{"simulate --schedule /nonexistent.yaml", "faults.schedule: cannot read /nonexistent.yaml: no such file or directory"},
 		{"simulate --hours 1 --cut i1@2h+5m", "faults.cuts[0]: starts at 2h, but the run ends at load.duration (1h)"},
-		{"replay x.jsonl", "command replay is not available yet"},
+		{"replay x.jsonl", "command replay is not available yet; valid: run, simulate, matrix, "},
 		{"verify --brokers a:1", "command verify is not available yet"},
 		{"check", "cluster.brokers: is missing; name the cluster with --brokers (the embedded broker is always fit)"},
 		{"check --rate 3", "check has no flag --rate; see eostop check --help"},

@@ -93,6 +93,14 @@ func (p *profile) apply(cfg *runtime.Config) {
 // the soak in KAFKA-9231 was with its many keys: an entry that has to make room is sent at once.
 const recordCache2019 = 4 << 10
 
+// recordCache is the record cache of an instance.
+func (c *Config) recordCache() Size {
+	if p, ok := findProfile(c.Faults.Profile); ok && p.of2019 {
+		return recordCache2019
+	}
+	return c.Runtime.RecordCache
+}
+
 // recordingLevel is how much is recorded of metrics.
 func (c *Config) recordingLevel() string {
 	if p, ok := findProfile(c.Faults.Profile); ok && p.of2019 {

@@ -150,9 +150,10 @@ func (p *planner) storm() {
 }
 
 // timeouts lets the transaction of each instance in turn time out: it is cut off, one of its threads stands still, or the answer to
-// its offsets comes late, which is what a stall between the offsets and the end of a transaction comes to.
+// its offsets comes late, which is what a stall between the offsets and the end of a transaction comes to. The client waits for that
+// answer, so it is a little shorter than the time-out; the transaction is older.
 func (p *planner) timeouts() {
-	at := p.SessionTimeout
+	at := p.upTo(p.SessionTimeout / 2)
 	for n := 0; at < p.end(); n++ {
 		instance := p.Instances[n%len(p.Instances)]
 		length := p.TransactionTimeout*3/2 + p.upTo(p.TransactionTimeout)
@@ -163,7 +164,7 @@ func (p *planner) timeouts() {
 			p.script.Faults = append(p.script.Faults, FaultSpec{Kind: FaultStall, Instance: instance, Thread: 1 + p.rng.IntN(p.Threads), Start: at, Length: length})
 		default:
 			p.script.Faults = append(p.script.Faults, FaultSpec{
-				Kind: faults.KindDelayResponse, Instance: instance, Keys: joinKeys(map[string]string{"api": "TxnOffsetCommit", "delay": formatDuration(length)}), Start: at,
+				Kind: faults.KindDelayResponse, Instance: instance, Keys: joinKeys(map[string]string{"api": "TxnOffsetCommit", "delay": formatDuration(p.TransactionTimeout * 9 / 10)}), Start: at,
 			})
 		}
 		at += length + 2*p.SessionTimeout + p.upTo(p.SessionTimeout)

@@ -15,7 +15,7 @@ import (
 )
 
 func frame(length time.Duration) Frame {
-	return Frame{Seed: 7, Length: length, Instances: []string{"i1", "i2", "i3"}, Threads: 3, SessionTimeout: 10 * time.Second}
+	return Frame{Seed: 7, Length: length, Instances: []string{"i1", "i2", "i3"}, Threads: 3, SessionTimeout: 10 * time.Second, TransactionTimeout: 10 * time.Second}
 }
 
 func named(t *testing.T, name string, f Frame) Script {
@@ -222,7 +222,7 @@ func TestScriptFiles(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	cfg.Faults.Schedule = "hurricane"
-	if err := cfg.Validate(); err == nil || !strings.Contains(err.Error(), `faults.schedule: "hurricane" is not a schedule; valid: soak, storm, flap, mixed, scripted, or a file`) {
+	if err := cfg.Validate(); err == nil || !strings.Contains(err.Error(), `faults.schedule: "hurricane" is not a schedule; valid: soak, soak-2019, storm, timeouts, flap, mixed, scripted, or a file`) {
 		t.Errorf("got %v", err)
 	}
 }
