@@ -141,7 +141,12 @@ func (p *streamsProducer) send(r *kgo.Record, promise func(*kgo.Record, error)) 
 	}
 	p.client.Produce(p.records, r, promise)
 	if p.flushTakes > 0 {
-		time.Sleep(p.flushTakes)
+		pause := time.NewTimer(p.flushTakes)
+		select {
+		case <-pause.C:
+		case <-p.alive.Done():
+			pause.Stop()
+		}
 		p.flushTakes = 0
 	}
 	return nil

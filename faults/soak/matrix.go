@@ -180,7 +180,7 @@ func (c Cell) Run(ctx context.Context, bubble Bubble, logger *slog.Logger) (*Cel
 			return nil, fmt.Errorf("%s with %s, seed %d: %w", c.Profile, c.Guarantee, cfg.Load.Seed, err)
 		}
 		r.add(cfg.Load.Seed, report)
-		if len(r.missing()) == 0 || ctx.Err() != nil {
+		if len(r.missing()) == 0 {
 			break
 		}
 	}
