@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"syscall"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
 )
@@ -54,12 +55,22 @@ func (n *pipeNetwork) listen(network, addr string) (net.Listener, error) {
 	return n.pipes.Listen(network, addr)
 }
 
+// refusal is how long it takes to be refused.
+const refusal = time.Millisecond
+
 // dial fails like a dial of the operating system does. kfake's own errors have a type that a client does not know: it
 // would give up its records instead of trying again.
 func (n *pipeNetwork) dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	conn, err := n.pipes.DialContext(ctx, network, addr)
 	if err == nil {
 		return conn, nil
+	}
+	// A client that is refused may dial again at once, until something else has changed. That must not stop the clock.
+	refused := time.NewTimer(refusal)
+	defer refused.Stop()
+	select {
+	case <-refused.C:
+	case <-ctx.Done():
 	}
 	failure := &net.OpError{Op: "dial", Net: network, Addr: pipeAddr(addr), Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
 	if ctx.Err() != nil {
