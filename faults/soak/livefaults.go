@@ -319,10 +319,10 @@ func (f *liveFault) count(n int64) string {
 	return fmt.Sprintf(", which hit %d times", n)
 }
 
-// stopFaults ends those that wait for something to hit and have no end of their own.
+// stopFaults ends those that wait for something to hit and have no end of their own. What one of them has done for good stays.
 func (e *experiment) stopFaults() {
 	for _, live := range e.live {
-		if live.Length == 0 {
+		if live.Length == 0 && !live.lasting {
 			hit := e.s.hits.of(live.id)
 			e.close(live)
 			if live.ended.IsZero() && hit.n > 0 {
@@ -335,7 +335,7 @@ func (e *experiment) stopFaults() {
 // faultsQuiet reports whether nothing is expected of the faults that have begun.
 func (e *experiment) faultsQuiet() bool {
 	return !slices.ContainsFunc(e.live, func(live *liveFault) bool {
-		return !live.over && live.Length == 0 || !live.ended.IsZero() && live.recovered < 0
+		return !live.over && live.Length == 0 && !live.lasting || !live.ended.IsZero() && live.recovered < 0
 	})
 }
 

@@ -10,7 +10,7 @@ import (
 )
 
 // Environment variables that tests on a real Kafka need. Without the first there are none, and with the second there are all of
-// them rather than those that everybody should run.
+// them rather than those that everybody should run; so it is with scenarios on virtual time.
 const (
 	testBrokers = "EOSTOP_TEST_BROKERS"
 	testAll     = "EOSTOP_TEST_ALL"

@@ -2,6 +2,7 @@ package soak
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"strings"
 	"testing"
@@ -81,9 +82,14 @@ func (s scenario) withVersion(version string) scenario {
 	return s
 }
 
-// bothProtocols is a scenario with the old and with the new protocol of transactions (KIP-890).
+// bothProtocols is a scenario with the old and with the new protocol of transactions (KIP-890): one of them, drawn anew each time, or
+// with EOSTOP_TEST_ALL=1 both.
 func bothProtocols(s scenario) func(*testing.T) {
-	return scenarioSet{"3.7": s.withVersion("3.7"), "4.0": s.withVersion("4.0")}.run
+	set := scenarioSet{"3.7": s.withVersion("3.7"), "4.0": s.withVersion("4.0")}
+	if os.Getenv(testAll) == "" {
+		delete(set, []string{"3.7", "4.0"}[rand.IntN(2)])
+	}
+	return set.run
 }
 
 // said checks that the journal has an event of a kind whose text, cause or error says something.
