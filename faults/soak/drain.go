@@ -66,6 +66,11 @@ func (s *Session) behind(ctx context.Context) ([]remaining, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	topics := s.sourceTopics()
+	// Offsets come first: a commit between the two would bring records to later topics, whose ends are known only from before.
+	committed, err := s.cluster.admin.FetchOffsets(ctx, s.cfg.Application.ID)
+	if err != nil {
+		return nil, fmt.Errorf("read committed offsets: %w", err)
+	}
 	ends, err := s.cluster.admin.ListEndOffsets(ctx, topics...)
 	if err != nil {
 		return nil, fmt.Errorf("list ends of source topics: %w", err)
@@ -73,10 +78,6 @@ func (s *Session) behind(ctx context.Context) ([]remaining, error) {
 	starts, err := s.cluster.admin.ListStartOffsets(ctx, topics...)
 	if err != nil {
 		return nil, fmt.Errorf("list starts of source topics: %w", err)
-	}
-	committed, err := s.cluster.admin.FetchOffsets(ctx, s.cfg.Application.ID)
-	if err != nil {
-		return nil, fmt.Errorf("read committed offsets: %w", err)
 	}
 	if err := errors.Join(ends.Error(), starts.Error()); err != nil {
 		return nil, fmt.Errorf("list offsets of source topics: %w", err)
