@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -109,16 +108,12 @@ func (m *migration) ours(round int) *soak.Report {
 	if err != nil {
 		m.Fatalf("%v\n%s", err, out)
 	}
-	data, err := os.ReadFile(file)
+	report, err := soak.ReadReport(file)
 	if err != nil {
 		m.Fatal(err)
 	}
-	var report soak.Report
-	if err := json.Unmarshal(data, &report); err != nil {
-		m.Fatal(err)
-	}
 	m.Logf("round %d: %s, %d records restored", round, report.Verdict, report.State.RestoredRecords)
-	return &report
+	return report
 }
 
 // awaitProcessed waits until the group has committed the end of the input, and then until all its offsets have stood still for some

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -45,12 +44,8 @@ func TestSeveralProcesses(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	data, err := os.ReadFile(file)
+	report, err := soak.ReadReport(file)
 	if err != nil {
-		t.Fatal(err)
-	}
-	var report soak.Report
-	if err := json.Unmarshal(data, &report); err != nil {
 		t.Fatal(err)
 	}
 	if report.Verdict != "clean" || report.Records.Processed < 25_000 {

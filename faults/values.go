@@ -227,13 +227,14 @@ func near(text string, names []string) string {
 	text = strings.ToUpper(text)
 	names = slices.Clone(names)
 	slices.SortStableFunc(names, func(a, b string) int {
-		return cmp.Compare(distance(text, strings.ToUpper(a)), distance(text, strings.ToUpper(b)))
+		return cmp.Compare(EditDistance(text, strings.ToUpper(a)), EditDistance(text, strings.ToUpper(b)))
 	})
 	return ", like " + strings.Join(names[:3], ", ")
 }
 
-// distance is how many letters must be changed, added or left out to make b of a.
-func distance(a, b string) int {
+// EditDistance counts the single bytes that must be changed, added or left out to make b of a: how far a typing error is from what
+// was meant.
+func EditDistance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {
 		row[j] = j

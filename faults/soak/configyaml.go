@@ -11,6 +11,8 @@ import (
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
+
+	"eostop/faults"
 )
 
 // FileError is a problem at one place of a configuration file or a schedule. Its text shows the line with a caret below the place.
@@ -231,30 +233,9 @@ func (r *yamlReader) below(key string) string {
 func nearest(word string, candidates []string) string {
 	best, distance := "", max(2, len(word)/3)+1
 	for _, c := range candidates {
-		if d := editDistance(word, c); d < distance {
+		if d := faults.EditDistance(word, c); d < distance {
 			best, distance = c, d
 		}
 	}
 	return best
-}
-
-// editDistance counts the single-byte insertions, deletions and replacements between two words.
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j+1]+1, row[j]+1)
-		}
-	}
-	return row[len(b)]
 }
