@@ -3,7 +3,9 @@ package main
 import (
 	"bufio"
 	"fmt"
+	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -44,13 +46,15 @@ func TestMigration(t *testing.T) {
 	if report.Verdict != "clean" {
 		t.Errorf("%s: %v", report.Verdict, report.Reasons)
 	}
-	if s := report.State; s.DigestChecked == nil || *s.DigestChecked != 7*sidePartitions || s.Rebuilt != 0 || s.Wiped != 0 {
+	if s := report.State; s.DigestChecked == nil || *s.DigestChecked != 7*soakPartitions || s.Rebuilt != 0 || s.Wiped != 0 {
 		t.Errorf("%+v, want all stores compared, none rebuilt or wiped", s)
 	}
 }
 
-// migrated is how many records are processed between two handovers.
-const migrated = 5000
+const (
+	migrated       = 5000 // records that are processed between two handovers
+	soakPartitions = 9    // of the topics that a soak program needs on Kafka Streams
+)
 
 // migration is one application that changes hands.
 type migration struct {
@@ -80,7 +84,7 @@ func (m *migration) java(round int64) {
 		said <- lines
 	}()
 	cfg := soak.DefaultLoadConfig()
-	cfg.Rate, cfg.Records, cfg.Partitions, cfg.Seed, cfg.Run = 1000, migrated, sidePartitions, round, uint64(time.Now().UnixNano())
+	cfg.Rate, cfg.Records, cfg.Partitions, cfg.Seed, cfg.Run = 1000, migrated, soakPartitions, round, uint64(time.Now().UnixNano())
 	load, err := soak.NewGenerator(cfg, m.app+"-input", kgo.SeedBrokers(m.broker))
 	if err != nil {
 		m.Fatal(err)
@@ -145,4 +149,21 @@ func (m *migration) awaitProcessed() {
 			m.Fatal("Kafka Streams does not come to the end of the input")
 		}
 	}
+}
+
+// createSoakTopics creates the topics that a soak program does not create itself on Kafka Streams.
+func createSoakTopics(t *testing.T, admin *kadm.Client, app string) {
+	t.Helper()
+	topics := slices.Collect(maps.Values(soak.Topics(app).Outputs))
+	if _, err := admin.CreateTopics(t.Context(), soakPartitions, 1, nil, append(topics, app+"-input")...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// kafkaStreams is a process of the soak program on Kafka Streams. It says on its output what becomes of it.
+func kafkaStreams(t *testing.T, broker, app, name, dir string, properties ...string) *exec.Cmd {
+	t.Helper()
+	return exec.CommandContext(t.Context(), filepath.Join(".ci", "kafka", "kafka.sh"), slices.Concat([]string{
+		"streams", "bootstrap.servers=" + broker, "application.id=" + app, "client.id=" + name, "state.dir=" + dir,
+	}, properties)...)
 }

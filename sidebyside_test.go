@@ -1,3 +1,5 @@
+//go:build unix
+
 package main
 
 import (
@@ -5,7 +7,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -27,11 +28,10 @@ const sideBySide = "EOSTOP_SIDE_BY_SIDE"
 
 // How the comparison is made.
 const (
-	sidePartitions = 9
-	sideRate       = 1000
-	sideStops      = 5
-	sideStopped    = 25 * time.Second // longer than session and transaction time-outs
-	sideReturn     = 60 * time.Second // until a process that was stopped is given up
+	sideRate    = 1000
+	sideStops   = 5
+	sideStopped = 25 * time.Second // longer than session and transaction time-outs
+	sideReturn  = 60 * time.Second // until a process that was stopped is given up
 )
 
 // TestSideBySide stops one of three processes of the same program for longer than its time-outs, on this runtime and on Kafka
@@ -105,7 +105,7 @@ func newContest(t *testing.T, broker string, start func(*contest, string) *exec.
 	ctx, cancel := context.WithCancel(t.Context())
 	c.stopLoad = cancel
 	cfg := soak.DefaultLoadConfig()
-	cfg.Rate, cfg.Partitions = sideRate, sidePartitions
+	cfg.Rate, cfg.Partitions = sideRate, soakPartitions
 	generator, err := soak.NewGenerator(cfg, c.app+"-input", kgo.SeedBrokers(broker))
 	if err != nil {
 		t.Fatal(err)
@@ -113,15 +113,6 @@ func newContest(t *testing.T, broker string, start func(*contest, string) *exec.
 	go func() { c.load <- generator.Run(ctx) }()
 	c.await(2*time.Minute, "all processes have tasks", func() bool { return len(c.owners()) == len(c.processes) })
 	return c
-}
-
-// createSoakTopics creates the topics that a soak program does not create itself on Kafka Streams.
-func createSoakTopics(t *testing.T, admin *kadm.Client, app string) {
-	t.Helper()
-	topics := slices.Collect(maps.Values(soak.Topics(app).Outputs))
-	if _, err := admin.CreateTopics(t.Context(), sidePartitions, 1, nil, append(topics, app+"-input")...); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // ours is a process of this program.
@@ -135,14 +126,6 @@ func (c *contest) ours(name string) *exec.Cmd {
 func (c *contest) kafkaStreams(name string) *exec.Cmd {
 	c.name = "kafka-streams"
 	return kafkaStreams(c.T, c.broker, c.app, name, filepath.Join(c.dir, name))
-}
-
-// kafkaStreams is a process of the soak program on Kafka Streams. It says on its output what becomes of it.
-func kafkaStreams(t *testing.T, broker, app, name, dir string, properties ...string) *exec.Cmd {
-	t.Helper()
-	return exec.CommandContext(t.Context(), filepath.Join(".ci", "kafka", "kafka.sh"), slices.Concat([]string{
-		"streams", "bootstrap.servers=" + broker, "application.id=" + app, "client.id=" + name, "state.dir=" + dir,
-	}, properties)...)
 }
 
 // launch starts a process and counts the threads that it says have died.
