@@ -75,10 +75,10 @@ func commands() []command {
 		{"config", "the effective configuration, with where each value came from; --check validates only", (*program).config},
 		{"check", "is this cluster fit for a run: versions, limits, permissions, topics; what to do about each", (*program).check},
 		{"clean", "remove the topics, group and state of an application, after showing them; --yes does not ask", (*program).clean},
+		{"verify", "audit what an application, in whatever language, has left in its topics", (*program).verify},
 		{"version", "the version of this program", (*program).version},
 		{"help", "this text", (*program).help},
 		{"replay", "a recorded session in the dashboard", nil},
-		{"verify", "audit what an application left in its topics", nil},
 		{"bench", "throughput, latency, restore, start-up", nil},
 		{"completion", "completion for a shell", nil},
 	}
@@ -187,7 +187,7 @@ func (p *program) help(context.Context) error {
 		fmt.Fprintf(&b, "  %-11s %s\n", c.name, c.usage)
 	}
 	switch p.command {
-	case "simulate", "check", "clean":
+	case "simulate", "check", "clean", "verify":
 		b.WriteString("\nFlags of " + p.command + "\n" + soak.FlagUsages(p.command))
 	case "matrix":
 		b.WriteString("\nFlags of matrix\n" + soak.MatrixUsages())
@@ -296,6 +296,38 @@ func (p *program) clean(ctx context.Context) error {
 		return err
 	}
 	return p.print("removed\n")
+}
+
+// verify is the verify command.
+func (p *program) verify(ctx context.Context) error {
+	_, loaded, err := p.load(ctx)
+	if err != nil || loaded == nil {
+		return err
+	}
+	cfg := &loaded.Config
+	if err := errors.Join(loaded.Validate(), cfg.CheckFiles()); err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	progress := ui.NewVerifyProgress(p.stderr, p.progressIsTerminal(cfg.UI.Plain))
+	report, err := soak.VerifyCluster(ctx, cfg, loaded.Chosen("application.topology"), progress.Tell)
+	progress.Close()
+	if err != nil {
+		return err
+	}
+	errs := []error{ui.VerifyText(p.stdout, report)}
+	if path := cfg.Session.Report; path != "" {
+		errs = append(errs, soak.WriteVerify(path, report))
+	}
+	if path := cfg.Session.JUnit; path != "" {
+		errs = append(errs, soak.WriteVerifyJUnit(path, report))
+	}
+	code := report.ExitCode()
+	if unwritten := p.exitCode(errors.Join(errs...)); code == soak.ExitClean {
+		code = unwritten
+	}
+	return &verdictError{code}
 }
 
 func (p *program) print(text string) error {

@@ -66,7 +66,7 @@ func TestUsageErrorsAreOneLine(t *testing.T) {
 		args string
 		want string
 	}{
-		{"replay", "command replay is not available yet; valid: run, simulate, matrix, diff, config, check, clean, version, help"},
+		{"replay", "command replay is not available yet; valid: run, simulate, matrix, diff, config, check, clean, verify, version, help"},
 		{"matrix x", `unexpected argument "x"; matrix takes flags only`},
 		{"simulate --brokers a:1", "simulate has no flag --brokers; see eostop simulate --help"},
 		{"simulate --hourz 2", "unknown flag --hourz; did you mean --hours?"},
@@ -78,7 +78,9 @@ func TestUsageErrorsAreOneLine(t *testing.T) {
 		{"simulate --schedule /nonexistent.yaml", "faults.schedule: cannot read /nonexistent.yaml: no such file or directory"},
 		{"simulate --hours 1 --cut i1@2h+5m", "faults.cuts[0]: starts at 2h, but the run ends at load.duration (1h)"},
 		{"replay x.jsonl", "command replay is not available yet; valid: run, simulate, matrix, "},
-		{"verify --brokers a:1", "command verify is not available yet"},
+		{"verify", "cluster.brokers: is missing; name the cluster with --brokers (the embedded broker leaves nothing)"},
+		{"verify --brokers a:1 --topology eostest", "application.topology: there is no model of eostest; valid: soak, passthrough, wordcount, or none for the rules that need no model"},
+		{"verify --rate 3", "verify has no flag --rate; see eostop verify --help"},
 		{"check", "cluster.brokers: is missing; name the cluster with --brokers (the embedded broker is always fit)"},
 		{"check --rate 3", "check has no flag --rate; see eostop check --help"},
 		{"clean --yes", "cluster.brokers: is missing; name the cluster with --brokers (the embedded broker leaves nothing)"},
@@ -87,7 +89,7 @@ func TestUsageErrorsAreOneLine(t *testing.T) {
 		{"diff a b --tolerance 10", `flag --tolerance: "10" is not a percentage; write it like 10%`},
 		{"diff a", "diff takes two reports, not 1"},
 		{"completion bash", "command completion is not available yet"},
-		{"frob", `unknown command "frob"; valid: run, simulate, matrix, diff, config, check, clean, version, help`},
+		{"frob", `unknown command "frob"; valid: run, simulate, matrix, diff, config, check, clean, verify, version, help`},
 		{"version x", `unexpected argument "x"; version takes none`},
 		{"run x", `unexpected argument "x"; run takes flags only`},
 		{"--metrics 9464", `session.metrics: "9464" is not an address; write HOST:PORT`},

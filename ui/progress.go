@@ -62,7 +62,12 @@ func progressLine(w io.Writer, tty bool, s *soak.Snapshot, line func(*soak.Snaps
 	if s == nil {
 		return nil
 	}
-	text := clean(line(s)) + "\n"
+	return writeProgress(w, tty, line(s))
+}
+
+// writeProgress writes a line, over the one before where w is a terminal.
+func writeProgress(w io.Writer, tty bool, line string) error {
+	text := clean(line) + "\n"
 	if tty {
 		c := newSheet(terminalWidth(w)-1, 1, &asciiGlyphs) // The last column would wrap on some terminals.
 		c.text(strings.TrimSuffix(text, "\n"), sgr{})

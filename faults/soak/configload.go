@@ -71,6 +71,9 @@ func (l *Loaded) suitProgram() {
 // Origin says where the value of a key came from: default, file PATH, env NAME or flag --x.
 func (l *Loaded) Origin(key string) string { return l.origins[key] }
 
+// Chosen says whether somebody has set a key.
+func (l *Loaded) Chosen(key string) bool { return !strings.HasPrefix(l.origins[key], originDefault) }
+
 // Validate is Config.Validate with the origin of each bad value; its error is a UsageError.
 func (l *Loaded) Validate() error {
 	err := l.Config.Validate()

@@ -128,6 +128,13 @@ func newFlagSet(command string) (*pflag.FlagSet, []*recorder) {
 		specs = append(specs, flagSpec{name: "check", value: "true", usage: "only say whether the configuration is valid"})
 	case "check":
 		specs = only(specs, checkFlags...)
+	case "verify":
+		specs = only(specs, verifyFlags...)
+		for i := range specs {
+			if specs[i].name == "topology" {
+				specs[i].usage = "the program whose model judges: soak, passthrough or wordcount; left out: the rules that need no model"
+			}
+		}
 	case "clean":
 		specs = append(only(specs, cleanFlags...), flagSpec{name: "yes", value: "true", usage: "remove without asking"})
 	case "simulate":
@@ -156,20 +163,21 @@ var (
 	checkFlags = []string{
 		"config", "brokers", "application-id", "topology", "guarantee", "no-load", "no-verify", "report",
 	}
-	cleanFlags = []string{"config", "brokers", "application-id", "topology", "state-dir"}
+	verifyFlags = []string{"config", "brokers", "application-id", "topology", "guarantee", "report", "junit", "plain"}
+	cleanFlags  = []string{"config", "brokers", "application-id", "topology", "state-dir"}
 )
 
 func only(specs []flagSpec, names ...string) []flagSpec {
 	return slices.DeleteFunc(specs, func(s flagSpec) bool { return !slices.Contains(names, s.name) })
 }
 
-// FlagUsages returns the help of the flags of a command: run, config, simulate, check or clean.
+// FlagUsages returns the help of the flags of a command: run, config, simulate, check, clean or verify.
 func FlagUsages(command string) string {
 	set, _ := newFlagSet(command)
 	return set.FlagUsages()
 }
 
-// ParseFlags parses the arguments behind the command: run, config, simulate, check or clean. Its error is a UsageError.
+// ParseFlags parses the arguments behind the command: run, config, simulate, check, clean or verify. Its error is a UsageError.
 func ParseFlags(command string, args []string) (*Flags, error) {
 	set, recorders := newFlagSet(command)
 	if err := set.Parse(args); err != nil {

@@ -72,9 +72,15 @@ func newJUnitSuite(r *Report) junitSuite {
 	for i, c := range r.Cuts {
 		suite.Cases = append(suite.Cases, takeoverCase(i, c), recoveryCase(r, i, c))
 	}
+	suite.count("eostop." + r.ApplicationID)
+	return suite
+}
+
+// count counts the cases, and names their class.
+func (suite *junitSuite) count(class string) {
 	for i := range suite.Cases {
 		c := &suite.Cases[i]
-		c.Class = "eostop." + r.ApplicationID
+		c.Class = class
 		suite.Tests++
 		switch {
 		case c.Failure != nil:
@@ -85,7 +91,11 @@ func newJUnitSuite(r *Report) junitSuite {
 			suite.Skipped++
 		}
 	}
-	return suite
+}
+
+// line is the witness in one line.
+func (w *ReportWitness) line() string {
+	return strings.TrimSpace(fmt.Sprintf("%s %s %s %s", w.Kind, w.Input, strings.Join(w.Outputs, " "), w.Detail))
 }
 
 func verdictCase(r *Report) junitCase {
@@ -99,7 +109,7 @@ func verdictCase(r *Report) junitCase {
 	}
 	lines := append([]string{}, r.Reasons...)
 	for _, w := range r.Witnesses {
-		lines = append(lines, strings.TrimSpace(fmt.Sprintf("%s %s %s %s", w.Kind, w.Input, strings.Join(w.Outputs, " "), w.Detail)))
+		lines = append(lines, w.line())
 	}
 	details.Text = strings.Join(lines, "\n")
 	switch {

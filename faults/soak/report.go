@@ -266,11 +266,18 @@ func (r *Report) verified(v *verify.Status) {
 	if v.Final {
 		r.State.Stores, r.State.DigestChecked, r.State.DigestMismatch = new(v.Stores), new(v.DigestChecked), new(v.DigestMismatch)
 	}
-	for _, w := range v.Witnesses {
-		r.Witnesses = append(r.Witnesses, ReportWitness{
+	r.Witnesses = reportWitnesses(v.Witnesses)
+}
+
+// reportWitnesses are the verifier's witnesses as reports state them.
+func reportWitnesses(found []verify.Witness) []ReportWitness {
+	all := []ReportWitness{}
+	for _, w := range found {
+		all = append(all, ReportWitness{
 			Kind: w.Kind, Input: w.Input, Outputs: orEmpty(w.Outputs), Transaction: w.Transaction, Thread: w.Thread, Detail: w.Detail, At: w.At,
 		})
 	}
+	return all
 }
 
 // judge decides the verdict: a violation outweighs an unknown, an unknown outweighs clean.

@@ -18,10 +18,11 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // cluster is a broker in a bubble, with the reference's topics.
 type cluster struct {
-	t       *testing.T
-	fake    *kfake.Cluster
-	network kfake.VirtualNetwork
-	rng     *rand.Rand
+	t        *testing.T
+	fake     *kfake.Cluster
+	network  kfake.VirtualNetwork
+	producer int64 // id of the one that a test is about
+	rng      *rand.Rand
 }
 
 // inBubble runs a test in virtual time with a cluster of some nodes.

@@ -58,8 +58,14 @@ func (t table) digest() [sha256.Size]byte {
 	return sum
 }
 
-// difference names the first key, in key order, at which two tables differ. Empty = they are equal.
+// difference says in words how two tables differ at the first key, in key order. Empty = they are equal.
 func (t table) difference(want table) string {
+	_, words := t.differs(want)
+	return words
+}
+
+// differs returns the first key at which two tables differ, and how.
+func (t table) differs(want table) (key, words string) {
 	keys := slices.Collect(maps.Keys(t))
 	keys = slices.AppendSeq(keys, maps.Keys(want))
 	slices.Sort(keys)
@@ -68,14 +74,14 @@ func (t table) difference(want table) string {
 		wanted, wants := want[key]
 		switch {
 		case !has:
-			return fmt.Sprintf("key %q is missing, want %x", key, wanted)
+			return key, fmt.Sprintf("key %q is missing, want %x", key, wanted)
 		case !wants:
-			return fmt.Sprintf("key %q is %x, want none", key, got)
+			return key, fmt.Sprintf("key %q is %x, want none", key, got)
 		case !bytes.Equal(got, wanted):
-			return fmt.Sprintf("key %q is %x, want %x", key, got, wanted)
+			return key, fmt.Sprintf("key %q is %x, want %x", key, got, wanted)
 		}
 	}
-	return ""
+	return "", ""
 }
 
 // split returns what the model says every partition of a store holds. A store's entries lie where the partitioner
@@ -93,12 +99,17 @@ type changelog struct {
 	table
 	writer int64 // the last record's producer id
 	handed bool  // more than one producer has written to it
+	// offsets are those of the last record of each key; nil = nobody wants to know.
+	offsets map[string]int64
 }
 
 func (c *changelog) take(rec *kgo.Record) {
 	c.handed = c.handed || c.writer != noProducer && c.writer != rec.ProducerID
 	c.writer = rec.ProducerID
 	c.put(rec.Key, rec.Value)
+	if c.offsets != nil {
+		c.offsets[string(rec.Key)] = rec.Offset
+	}
 }
 
 // noProducer is the writer of a changelog without records.
@@ -125,8 +136,9 @@ type comparison struct {
 	store, topic string
 	partition    int32
 	changelog    table
-	model        table        // nil = not known
-	owner        *StoreDigest // nil = not known
+	offsets      map[string]int64 // of the changelog's last record of each key; nil = not known
+	model        table            // nil = not known
+	owner        *StoreDigest     // nil = not known
 }
 
 // findings returns what differs, in words.
@@ -151,6 +163,18 @@ func (c *comparison) findings() []string {
 	return found
 }
 
+// outputs names the changelog's last record of the first key at which it differs from the model, where that is known.
+func (c *comparison) outputs() []string {
+	if c.model == nil || c.offsets == nil {
+		return nil
+	}
+	key, words := c.changelog.differs(c.model)
+	if offset, ok := c.offsets[key]; ok && words != "" {
+		return []string{placeName(c.topic, c.partition, offset)}
+	}
+	return nil
+}
+
 // compare judges every partition of every store.
 func compare(j *judge, all []comparison, at time.Time) {
 	for i := range all {
@@ -162,7 +186,7 @@ func compare(j *judge, all []comparison, at time.Time) {
 		j.digestChecked++
 		if found := c.findings(); len(found) > 0 {
 			j.add(Witness{
-				Kind: KindStateMismatch, At: at,
+				Kind: KindStateMismatch, At: at, Outputs: c.outputs(),
 				Detail: fmt.Sprintf("%s partition %d (changelog %s-%d): %s", c.store, c.partition, c.topic, c.partition, strings.Join(found, "; ")),
 			})
 		}

@@ -23,6 +23,9 @@
 //	barrier.go     which inputs have had all their effects
 //	digest.go      store = changelog = model
 //	verifier.go    the owner goroutine of all the above; finish.go is its end
+//	stored.go      the same for what an application has left: scene.go is what the cluster says before it is read, openended.go the
+//	               transactions that are open then, storedmodel.go the judgement by a model, audit.go that without,
+//	               with furthest.go, sequences.go and spans.go
 //
 // Everything up to closing.go is free of Kafka, clocks and goroutines.
 //

@@ -111,6 +111,11 @@ func (v *Verifier) compareStores(ctx context.Context, digests []StoreDigest) {
 	if len(doubts) > 0 {
 		return
 	}
+	v.judgeStores(folded, digests)
+}
+
+// judgeStores compares folded changelogs, by topic, with the model and with the digests.
+func (v *Verifier) judgeStores(folded map[string][]*changelog, digests []StoreDigest) {
 	owners := make(map[string]map[int32]*StoreDigest)
 	for i := range digests {
 		d := &digests[i]
@@ -129,7 +134,7 @@ func (v *Verifier) compareStores(ctx context.Context, digests []StoreDigest) {
 		}
 		models := split(v.model, store, len(folded[topic]), v.config.Hash)
 		for p, changelog := range folded[topic] {
-			c := comparison{store: store, topic: topic, partition: int32(p), changelog: changelog.table, owner: owners[store][int32(p)]}
+			c := comparison{store: store, topic: topic, partition: int32(p), changelog: changelog.table, offsets: changelog.offsets, owner: owners[store][int32(p)]}
 			if modelled {
 				c.model = models[p]
 			}

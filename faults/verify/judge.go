@@ -18,6 +18,8 @@ const (
 	KindTorn          = "torn"
 	KindZombieWrite   = "zombie_write"
 	KindHanging       = "hanging"
+	// KindOffset is a committed offset that the log does not have.
+	KindOffset = "offset_out_of_range"
 )
 
 // maxWitnesses bounds Status.Witnesses; the counters go on.
@@ -32,6 +34,7 @@ type judge struct {
 	wrong, unexpected                 int64
 	abortedRead, torn, zombies        int64
 	stores, digestChecked, digestDiff int64
+	hung, offsets                     int64
 
 	latency   histogram
 	hanging   []Witness // transactions, as of now
@@ -66,6 +69,10 @@ func (j *judge) add(w Witness) int {
 		j.torn++
 	case KindZombieWrite:
 		j.zombies++
+	case KindHanging:
+		j.hung++
+	case KindOffset:
+		j.offsets++
 	}
 	if len(j.witnesses) == maxWitnesses {
 		return -1
@@ -125,6 +132,8 @@ func (j *judge) status() *Status {
 	violation(j.abortedRead, "%d outputs were made of inputs that were aborted")
 	violation(j.torn, "%d of the missing outputs were aborted, though the group has gone on")
 	violation(j.zombies, "%d outputs were committed under an epoch that had been fenced")
+	violation(j.hung, "%d transactions hang")
+	violation(j.offsets, "%d committed offsets are not in their logs")
 	if s.Verdict == Clean && len(j.doubts)+len(j.hanging) > 0 {
 		s.Verdict = Unknown
 	}

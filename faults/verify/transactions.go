@@ -9,7 +9,8 @@ import (
 // logRecord is a record with what the log before it says about its producer.
 type logRecord struct {
 	*kgo.Record
-	stale bool // its producer had written to the partition, or had been fenced there, under a later epoch
+	stale bool  // its producer had written to the partition, or had been fenced there, under a later epoch
+	begin int64 // offset of the first record of its transaction in the partition; negative = it belongs to none
 }
 
 // fate is what became of a record.
@@ -43,7 +44,7 @@ const (
 
 // take takes the next record of the log.
 func (t *transactions) take(rec *kgo.Record) {
-	r := logRecord{Record: rec}
+	r := logRecord{Record: rec, begin: -1}
 	switch {
 	case rec.Attrs.IsControl():
 		if len(rec.Key) >= 4 {
@@ -62,6 +63,7 @@ func (t *transactions) take(rec *kgo.Record) {
 			}
 			t.open[rec.ProducerID] = rec.Offset
 		}
+		r.begin = t.open[rec.ProducerID]
 	}
 	t.queue, t.fates = append(t.queue, r), append(t.fates, f)
 }
