@@ -176,12 +176,13 @@ func TestDiscover(t *testing.T) {
 	if err := producer().ProduceSync(t.Context(), &kgo.Record{Topic: "orders", Value: []byte("1")}).FirstErr(); err != nil {
 		t.Fatal(err)
 	}
+	var open []*kgo.Client // the broker inside the process only tells of these
 	for id, topic := range map[string]string{"safe-thread-1": "bills", "another": "noise"} {
 		client := producer(kgo.TransactionalID(id))
-		if err := errors.Join(client.BeginTransaction(), client.ProduceSync(t.Context(), &kgo.Record{Topic: topic, Value: []byte("1")}).FirstErr(),
-			client.EndTransaction(t.Context(), kgo.TryCommit)); err != nil {
+		if err := errors.Join(client.BeginTransaction(), client.ProduceSync(t.Context(), &kgo.Record{Topic: topic, Value: []byte("1")}).FirstErr()); err != nil {
 			t.Fatal(err)
 		}
+		open = append(open, client)
 	}
 	for _, group := range []string{"safe", "safe-2"} {
 		commitOne(t, &cfg, group, "orders")
@@ -198,6 +199,11 @@ func TestDiscover(t *testing.T) {
 	if !slices.Equal(topics.Inputs, []string{"orders"}) || !slices.Equal(topics.Outputs, []string{"bills"}) ||
 		!slices.Equal(topics.Repartitions, []string{"safe-by-key-repartition"}) || !slices.Equal(topics.Changelogs, []string{"safe-store-changelog"}) {
 		t.Errorf("%+v", topics)
+	}
+	for _, client := range open {
+		if err := client.EndTransaction(t.Context(), kgo.TryCommit); err != nil {
+			t.Fatal(err)
+		}
 	}
 	r := verified(t, &cfg, false, verify.Clean)
 	for _, rule := range r.Rules {
@@ -254,6 +260,16 @@ func TestOnKafkaVerify(t *testing.T) {
 			t.Errorf("records %+v, the run had %d in; topics %+v", r.Records, *ran.Records.In, r.Topics)
 		}
 	}
+	admin := administrator(t, &cfg)
+	elsewhere := "of-" + cfg.Application.ID
+	if _, err := admin.CreateTopic(t.Context(), 1, 1, nil, elsewhere); err != nil {
+		t.Fatal(err)
+	}
+	leaveOpen(t, &cfg, elsewhere)
+	// The coordinator ends what was left open, and remembers who it was.
+	if r := verified(t, &cfg, false, verify.Clean); !slices.Contains(r.Topics.Outputs, elsewhere) || len(r.Notes) > 0 {
+		t.Errorf("outputs %v without %s, notes %q", r.Topics.Outputs, elsewhere, r.Notes)
+	}
 	input, output := cfg.Application.ID+"-input", cfg.Application.ID+"-max"
 	again := writeAgain(t, &cfg, output, func(*kgo.Record) {})
 	for _, byModel := range []bool{true, false} {
@@ -270,5 +286,21 @@ func TestOnKafkaVerify(t *testing.T) {
 	}) {
 		t.Errorf("no witness of %s: %+v", altered, r.Witnesses)
 	}
+	if _, err := admin.DeleteTopic(t.Context(), elsewhere); err != nil {
+		t.Error(err)
+	}
 	tidy(t, &cfg)
+}
+
+// leaveOpen leaves a transaction of the application open on a topic.
+func leaveOpen(t *testing.T, cfg *Config, topic string) {
+	t.Helper()
+	client, err := kgo.NewClient(kgo.SeedBrokers(cfg.Cluster.Brokers...), kgo.TransactionalID(cfg.Application.ID+"-open"), kgo.TransactionTimeout(5*time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if err := errors.Join(client.BeginTransaction(), client.ProduceSync(t.Context(), &kgo.Record{Topic: topic, Value: []byte("1")}).FirstErr()); err != nil {
+		t.Fatal(err)
+	}
 }
