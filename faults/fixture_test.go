@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"eostop/faults"
+	_ "eostop/faults/synctestrace"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

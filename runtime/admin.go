@@ -251,28 +251,16 @@ func (a *admin) initProducerID(ctx context.Context, transactionalID string, tran
 	}
 }
 
-// notEnded returns those of the transactional ids that have a transaction open, or may have: brokers before 3.0 do not tell.
-func (a *admin) notEnded(ctx context.Context, ids []string) []string {
+// transactions returns what the coordinators know of transactional ids. What is not to be had is missing: brokers before 3.0 do
+// not tell.
+func (a *admin) transactions(ctx context.Context, ids []string) kadm.DescribedTransactions {
 	if len(ids) == 0 {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, fencingLimit/2)
 	defer cancel()
-	described, err := a.adm.DescribeTransactions(ctx, ids...)
-	if err != nil && described == nil {
-		return ids
-	}
-	return slices.DeleteFunc(slices.Clone(ids), func(id string) bool {
-		d, ok := described[id]
-		switch {
-		case !ok:
-			return false
-		case d.Err != nil:
-			return errors.Is(d.Err, kerr.TransactionalIDNotFound)
-		default:
-			return slices.Contains([]string{"Empty", "CompleteCommit", "CompleteAbort", "Dead"}, d.State)
-		}
-	})
+	described, _ := a.adm.DescribeTransactions(ctx, ids...)
+	return described
 }
 
 // removeMember takes a static member out of the group in its name.

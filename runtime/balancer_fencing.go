@@ -2,10 +2,14 @@ package runtime
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 
 	"eostop/runtime/journal"
 )
@@ -13,10 +17,10 @@ import (
 // fencingLimit is how long the leader may take to abort what expelled members left open.
 const fencingLimit = 2 * time.Second
 
-// fence initialises the transactional ids that the previous assignment names and no present member uses, and that have a transaction
-// open: that aborts what expelled members left, which takers would otherwise wait for until the coordinator's scan. A member that
-// has left cleanly has nothing open, and comes back as if nothing had been. It can only abort, never commit. Failures are
-// ignored: then the takers wait. It returns the ids of all members, and the fenced ids whose members have not come back yet.
+// fence initialises the transactional ids that the previous assignment names and no present member uses: that aborts what expelled
+// members left, which takers would otherwise wait for until the coordinator's scan, and refuses what is still on its way from them.
+// It can only abort, never commit. Ids that are over are left alone. Failures are ignored: then the takers wait. It returns the ids of
+// all members, and the fenced ids whose members have not come back yet.
 func (b *balance) fence(ctx context.Context) (current, fenced []string) {
 	for i := range b.subscriptions {
 		current = append(current, b.subscriptions[i].ids()...)
@@ -37,7 +41,11 @@ func (b *balance) fence(ctx context.Context) (current, fenced []string) {
 	ctx, cancel := context.WithTimeout(ctx, fencingLimit)
 	defer cancel()
 	inst := b.member.thread.instance
-	gone = inst.admin.notEnded(ctx, gone)
+	described := inst.admin.transactions(ctx, gone)
+	gone = slices.DeleteFunc(gone, func(id string) bool {
+		d, ok := described[id]
+		return ok && over(d, isTaskTransactionalID(inst.cfg.ApplicationID, id))
+	})
 	var wg sync.WaitGroup
 	for _, id := range gone {
 		wg.Go(func() {
@@ -61,6 +69,21 @@ func (b *balance) fence(ctx context.Context) (current, fenced []string) {
 	fenced = slices.DeleteFunc(fenced, returned)
 	slices.Sort(fenced)
 	return current, slices.Compact(fenced)
+}
+
+// over reports whether nothing can come any more under a transactional id: it is not known, or nothing was written since it was
+// initialised. A thread that leaves the group initialises its id for the last time; so does one that is just starting, and must not
+// be disturbed. (kfake says "Empty" of whatever is not open.) The id of a task (exactly_once) is initialised by the task's next
+// owner; in its name only an open transaction is to be ended, for in a rolling change to exactly_once_v2 nobody else does.
+func over(d kadm.DescribedTransaction, ofTask bool) bool {
+	switch {
+	case d.Err != nil:
+		return errors.Is(d.Err, kerr.TransactionalIDNotFound)
+	case d.State == "CompleteCommit" || d.State == "CompleteAbort":
+		return ofTask
+	default:
+		return d.State == "Empty" || d.State == "Dead"
+	}
 }
 
 // handOut adds the transactional ids that members of exactly_once get with their tasks. Nobody has announced them yet, but the

@@ -5,7 +5,8 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -51,33 +52,68 @@ func TestLeaderFencesWhatExpelledMembersLeft(t *testing.T) {
 	}
 }
 
-// TestLeaderLeavesCleanLeaversAlone: a member that has gone and has nothing open was not expelled, or nothing is lost by that. It is not said
-// to have been fenced when it comes back. Where the broker cannot tell, it is.
+// TestLeaderLeavesCleanLeaversAlone: a member that leaves initialises its id for the last time, so nothing is to come from it. It is not
+// said to have been fenced when it comes back. One that is gone without that may have something on its way, though nothing is open.
+// Where the broker cannot tell, everybody that is gone is fenced.
 func TestLeaderLeavesCleanLeaversAlone(t *testing.T) {
 	for _, tells := range []bool{true, false} {
 		l := newLeader(t, nil)
-		if !tells {
-			l.cluster.ControlKey(kmsg.DescribeTransactions.Int16(), func(kmsg.Request) (kmsg.Response, error, bool) {
-				l.cluster.KeepControl()
+		l.cluster.ControlKey(kmsg.DescribeTransactions.Int16(), func(req kmsg.Request) (kmsg.Response, error, bool) {
+			l.cluster.KeepControl()
+			if !tells {
 				return nil, errors.New("a broker before 3.0"), true
-			})
-		}
-		producer := l.leaveOpen("app-2-1")
-		if err := producer.EndTransaction(t.Context(), kgo.TryCommit); err != nil {
-			t.Fatal(err)
-		}
-		l.rebalance(leading(nil), joined("other", 5, sub("2", nil)), joined("never", 5, sub("3", nil)))
+			}
+			resp := req.ResponseKind().(*kmsg.DescribeTransactionsResponse)
+			for _, id := range req.(*kmsg.DescribeTransactionsRequest).TransactionalIDs {
+				state := kmsg.NewDescribeTransactionsResponseTransactionState()
+				state.TransactionalID, state.State = id, map[string]string{"app-2-1": "Empty", "app-4-1": "CompleteCommit"}[id]
+				if state.State == "" {
+					state.ErrorCode = kerr.TransactionalIDNotFound.Code
+				}
+				resp.TransactionStates = append(resp.TransactionStates, state)
+			}
+			return resp, nil, true
+		})
+		l.rebalance(leading(nil), joined("left", 5, sub("2", nil)), joined("never", 5, sub("3", nil)), joined("expelled", 5, sub("4", nil)))
 		l.initialised()
 		a := l.rebalance(leading(nil))["leader"]
-		fenced := []string{"app-2-1", "app-3-1"}
+		fenced := []string{"app-2-1", "app-3-1", "app-4-1"}
 		if tells {
-			fenced = nil
+			fenced = []string{"app-4-1"}
 		}
 		if ids := l.initialised(); !slices.Equal(ids, fenced) || !slices.Equal(a.Fenced, fenced) {
 			t.Errorf("the broker tells: %v: %v were fenced and %v are said to be, want %v", tells, ids, a.Fenced, fenced)
 		}
 		if !slices.Equal(a.TransactionalIDs, []string{"app-1-1"}) {
 			t.Errorf("the next leader hears of %v, want its own alone", a.TransactionalIDs)
+		}
+	}
+}
+
+// TestWhatIsOver: the states are those that Kafka's coordinator gives transactional ids.
+func TestWhatIsOver(t *testing.T) {
+	for _, c := range []struct {
+		d            kadm.DescribedTransaction
+		thread, task bool
+	}{
+		{kadm.DescribedTransaction{State: "Ongoing"}, false, false},
+		{kadm.DescribedTransaction{State: "PrepareCommit"}, false, false},
+		{kadm.DescribedTransaction{State: "PrepareAbort"}, false, false},
+		{kadm.DescribedTransaction{State: "PrepareEpochFence"}, false, false},
+		{kadm.DescribedTransaction{State: "CompleteCommit"}, false, true},
+		{kadm.DescribedTransaction{State: "CompleteAbort"}, false, true},
+		{kadm.DescribedTransaction{State: "Empty"}, true, true},
+		{kadm.DescribedTransaction{State: "Dead"}, true, true},
+		{kadm.DescribedTransaction{Err: kerr.TransactionalIDNotFound}, true, true},
+		{kadm.DescribedTransaction{Err: kerr.CoordinatorLoadInProgress}, false, false},
+	} {
+		if thread, task := over(c.d, false), over(c.d, true); thread != c.thread || task != c.task {
+			t.Errorf("%+v: %v of a thread, %v of a task, want %v, %v", c.d, thread, task, c.thread, c.task)
+		}
+	}
+	for id, want := range map[string]bool{"app-1_0": true, "app-1-1": false, "other-1_0": false, "app-9f4_2-1": false} {
+		if got := isTaskTransactionalID("app", id); got != want {
+			t.Errorf("%s is of a task: %v", id, got)
 		}
 	}
 }

@@ -1,5 +1,7 @@
 package runtime
 
+import "strings"
+
 // Guarantee is a processing guarantee, with the names of Kafka Streams' processing.guarantee.
 type Guarantee string
 
@@ -23,6 +25,15 @@ func (g Guarantee) Transactional() bool { return g != AtLeastOnce }
 // the one before.
 func taskTransactionalID(applicationID string, id TaskID) string {
 	return applicationID + "-" + id.String()
+}
+
+func isTaskTransactionalID(applicationID, id string) bool {
+	rest, ok := strings.CutPrefix(id, applicationID+"-")
+	if !ok {
+		return false
+	}
+	_, err := ParseTaskID(rest)
+	return err == nil
 }
 
 // transactionalIDs lists the ids under which a thread with these active tasks may have open transactions: its own, or one for

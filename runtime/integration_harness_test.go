@@ -14,6 +14,7 @@ import (
 
 	"eostop/faults"
 	"eostop/faults/broker"
+	_ "eostop/faults/synctestrace"
 	"eostop/runtime"
 	"eostop/runtime/journal"
 	"eostop/runtime/metrics"

@@ -32,7 +32,7 @@ func (t *StreamThread) shutdown(cause error) {
 	}
 	deadline, cancel := context.WithTimeout(context.Background(), leaveTimeout)
 	defer cancel()
-	t.endLeftOpen(deadline)
+	t.retire(deadline, cause)
 	if t.member != nil {
 		t.member.leave(deadline, t.stays(cause))
 	}
@@ -55,15 +55,21 @@ func (t *StreamThread) stays(cause error) bool {
 	return requested || (cause == nil && t.instance.stay.Load())
 }
 
-// endLeftOpen aborts what the thread's producer has left open, so that nobody has to wait for the transaction's time-out. A task's
-// own producer (exactly_once) is left alone: its id may be the next owner's by now, who ends what is open anyway.
-func (t *StreamThread) endLeftOpen(ctx context.Context) {
+// retire initialises the transactional id of the thread's producer once more. That aborts what it has left open, so that nobody has to
+// wait for the transaction's time-out, and tells the group's leader that nothing is to come from a member that leaves. A task's own
+// producer (exactly_once) is left alone: its id may be the next owner's by now, who ends what is open anyway.
+func (t *StreamThread) retire(ctx context.Context, cause error) {
 	cfg := &t.instance.cfg
-	if t.slot == nil || !t.slot.leftOpen || t.ctx.Err() != nil || cfg.Policy.NoReinit || cfg.Policy.SharedTransactionalID {
+	if t.slot == nil || !cfg.Guarantee.Transactional() || t.ctx.Err() != nil || cfg.Policy.NoReinit || cfg.Policy.SharedTransactionalID {
 		return
 	}
+	if !t.slot.leftOpen && (t.slot.status.ProducerID < 0 || t.stays(cause)) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, leaveTimeout/2)
+	defer cancel()
 	if err := t.instance.admin.initProducerID(ctx, t.slot.status.TransactionalID, cfg.TransactionTimeout); err != nil {
-		t.log().Debug("abort what was left open", "error", err)
+		t.log().Debug("initialise the producer's id for the last time", "error", err)
 		return
 	}
 	t.slot.leftOpen = false

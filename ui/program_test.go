@@ -16,6 +16,7 @@ import (
 	"github.com/hinshun/vt10x"
 
 	"eostop/faults/soak"
+	_ "eostop/faults/synctestrace"
 )
 
 // fakeSession lives on the clock of the test: its scene moves with time, and it remembers what it was asked to do.

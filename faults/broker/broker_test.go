@@ -14,6 +14,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/goleak"
+
+	_ "eostop/faults/synctestrace"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"eostop/faults"
+	_ "eostop/faults/synctestrace"
 	"eostop/faults/verify"
 	"eostop/runtime"
 	"eostop/runtime/journal"

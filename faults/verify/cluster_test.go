@@ -12,6 +12,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kversion"
 	"go.uber.org/goleak"
+
+	_ "eostop/faults/synctestrace"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -1,0 +1,7 @@
+//go:build race
+
+package synctestrace
+
+import goruntime "runtime"
+
+func init() { goruntime.GOMAXPROCS(1) }
