@@ -14,7 +14,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// measured returns the names of what an instance measures now, without the prefix that most share, with the number of their series.
+// measured returns the names of what an instance measures now, without the prefix that most share, with the number of their series; as
+// "consumed", how many records its tasks have consumed.
 func (m *member) measured() map[string]int {
 	m.c.Helper()
 	registry := prometheus.NewRegistry()
@@ -27,6 +28,12 @@ func (m *member) measured() map[string]int {
 	}
 	series := map[string]int{}
 	for _, f := range families {
+		if f.GetName() == "kafka_streams_stream_topic_metrics_records_consumed_total" {
+			series["consumed"] = 0
+			for _, metric := range f.GetMetric() {
+				series["consumed"] += int(metric.GetCounter().GetValue())
+			}
+		}
 		series[strings.TrimPrefix(f.GetName(), "kafka_streams_stream_")] = len(f.GetMetric())
 	}
 	return series
@@ -71,13 +78,16 @@ func TestMetricsByRecordingLevel(t *testing.T) {
 					c.awaitCommitted(late, "in")
 					time.Sleep(2 * time.Second)
 					got := both[0].measured()
+					if consumed := got["consumed"] + both[1].measured()["consumed"]; consumed != 40 {
+						c.Errorf("%d records are said to be consumed, want 40", consumed)
+					}
 					for name, n := range wantedMetrics(level, c.exactlyOnce()) {
 						if got[name] < n {
 							c.Errorf("%d series of %s, want %d", got[name], name, n)
 						}
 					}
 					if level == metrics.Info {
-						for _, debug := range []string{"task_metrics_process_rate", "state_metrics_put_rate", "record_cache_metrics_hit_ratio_avg", "task_metrics_record_lateness_avg"} {
+						for _, debug := range []string{"task_metrics_process_rate", "processor_node_metrics_process_rate", "state_metrics_put_rate", "record_cache_metrics_hit_ratio_avg", "task_metrics_record_lateness_avg"} {
 							if got[debug] > 0 {
 								c.Errorf("%s is recorded at info", debug)
 							}
@@ -89,7 +99,10 @@ func TestMetricsByRecordingLevel(t *testing.T) {
 						return both[0].measured()["task_metrics_restore_remaining_records_total"] == 2
 					})
 					both[0].close()
-					for _, group := range []string{"thread_metrics_", "task_metrics_", "state_metrics_", "state_updater_metrics_", "record_cache_metrics_"} {
+					for _, group := range []string{
+						"thread_metrics_", "task_metrics_", "state_metrics_", "state_updater_metrics_", "record_cache_metrics_",
+						"topic_metrics_", "processor_node_metrics_", "kafka_consumer_",
+					} {
 						if left := named(both[0].measured(), group); len(left) > 0 {
 							c.Errorf("%s%v is measured after the end", group, left)
 						}
@@ -122,7 +135,13 @@ func wantedMetrics(level metrics.Level, transactional bool) map[string]int {
 	if transactional {
 		add(1, "kafka_producer_producer_metrics_", "txn_commit_time_ns_total")
 	}
+	add(1, "topic_metrics_", "records_consumed_total bytes_consumed_total records_produced_total bytes_produced_total")
+	add(2, "processor_node_metrics_", "record_e2e_latency_avg record_e2e_latency_min record_e2e_latency_max") // of a source and of a sink
+	add(1, "kafka_consumer_consumer_metrics_", "last_poll_seconds_ago")
+	add(1, "kafka_consumer_consumer_coordinator_metrics_", "rebalance_latency_avg rebalance_latency_max rebalance_latency_total rebalance_total failed_rebalance_total")
+	add(1, "kafka_consumer_consumer_fetch_manager_metrics_", "records_lag")
 	if level >= metrics.Debug {
+		add(1, "processor_node_metrics_", "process_rate process_total")
 		add(1, "task_metrics_", `process_latency_avg process_latency_max record_lateness_avg record_lateness_max
 			active_buffer_count cache_size_bytes_total commit_latency_avg commit_latency_max`)
 		add(2, "task_metrics_", `process_rate process_total enforced_processing_rate enforced_processing_total

@@ -35,6 +35,7 @@ func (m *stateManager) measureStores() {
 
 // measureTasks brings the gauges of the tasks up to date.
 func (t *StreamThread) measureTasks() {
+	t.measureLags()
 	for _, task := range t.tasks {
 		buffered, cached := 0, int64(0)
 		for _, in := range task.inputs {

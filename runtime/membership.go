@@ -77,6 +77,7 @@ type groupErrors struct{ m *membership }
 // OnGroupManageError keeps errors that no retry will cure: those that we know as such, and answers of the broker that are not
 // meant to be retried. The client itself retries them all. What else it reports are its own words for a lost connection.
 func (h groupErrors) OnGroupManageError(err error) {
+	h.m.thread.consumed.RebalanceFailed()
 	var answer *kerr.Error
 	if class, _, known := classifyCause(err); class == Fatal && (known || errors.As(err, &answer)) {
 		h.m.fail(fmt.Errorf("group: %w", err))

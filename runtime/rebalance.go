@@ -121,6 +121,7 @@ func (t *StreamThread) onAssigned(ctx context.Context, news groupNews) error {
 		Text: fmt.Sprintf("stream-thread [%s] Handle new assignment with generation %d: %d active tasks, %d standby tasks, %d revoked",
 			t.name, news.identity.generation, len(a.Tasks), len(a.Standby), revoked),
 	})
+	t.consumed.Rebalanced(time.Since(t.rebalanceSince))
 	return nil
 }
 
@@ -220,7 +221,7 @@ func (t *StreamThread) noteFenced(fenced []string) {
 func (t *StreamThread) onLost(cause, detail string) error {
 	start := time.Now()
 	had := t.identity.valid()
-	t.identity, t.rebalancing, t.unconfirmed = groupIdentity{}, false, false
+	t.identity, t.rebalancing, t.unconfirmed, t.rebalanceSince = groupIdentity{}, false, false, start
 	if !had && len(t.tasks) == 0 {
 		return nil // said already: the client repeats it with every failed attempt to join
 	}

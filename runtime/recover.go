@@ -161,6 +161,10 @@ func (t *StreamThread) detach(task *streamTask) {
 			delete(t.inputs, in.topicPartition)
 			remove[in.topic] = append(remove[in.topic], in.partition)
 			in.resume(t)
+			if in.metrics != nil {
+				in.metrics.Close()
+				in.metrics = nil
+			}
 		}
 	}
 	if len(remove) > 0 {

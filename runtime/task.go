@@ -32,6 +32,7 @@ type inputPartition struct {
 	stable        int64 // end of what can be read, as last seen: behind it transactions are open
 	partitionTime int64 // highest record timestamp, ms; -1 unknown
 	paused        bool  // not fetched until the queue is shorter
+	metrics       *metrics.Partition
 
 	head   topology.Input // the first of the queue, with the timestamp that it is processed with
 	headed bool           // head is set
@@ -70,6 +71,7 @@ type streamTask struct {
 	thread  *StreamThread
 	state   *stateMachine[TaskState]
 	graph   *topology.Graph // while the task is RUNNING
+	nodes   *taskNodes      // what is measured of it
 	inputs  []*inputPartition
 	manager *stateManager
 	slot    *producerSlot // what it writes through
@@ -128,6 +130,7 @@ func (t *streamTask) instantiate() error {
 		return fmt.Errorf("task %s: build processors: %w", t.id, err)
 	}
 	t.graph, t.dropped = graph, 0
+	t.nodes = t.measureNodes()
 	return nil
 }
 
@@ -308,6 +311,7 @@ func (t *streamTask) goAhead(now time.Time) bool {
 // process works off up to limit queued records and returns how many it took.
 func (t *streamTask) process(limit int) (int, error) {
 	n := 0
+	t.nodes.begin(time.Now())
 	for n < limit {
 		passed, err := t.prepare()
 		n += passed
@@ -325,6 +329,7 @@ func (t *streamTask) process(limit int) (int, error) {
 		in.partitionTime = max(in.partitionTime, head.Timestamp)
 		t.streamTime = max(t.streamTime, head.Timestamp)
 		t.late(head.Timestamp)
+		t.nodes.took(in.logical, r, head.Timestamp)
 		if err := t.graph.Process(head); err != nil {
 			return n, t.failedAt(in, r, err)
 		}

@@ -34,6 +34,7 @@ type StreamThread struct {
 	monitor  connectionMonitor
 	counters counters
 	metrics  *metrics.Thread
+	consumed *metrics.Consumer // of the inputs
 
 	ctx  context.Context // ends when the thread must stop at once
 	done chan struct{}   // closed when the thread is DEAD
@@ -83,6 +84,7 @@ func newThread(ctx context.Context, inst *Instance, index int) *StreamThread {
 		t.slot = newSlot(t, inst.transactionalID(index))
 	}
 	t.metrics = inst.env.Metrics.Thread(t.name)
+	t.consumed = t.metrics.Consumer(t.name + "-" + groupConsumer)
 	t.state = newStateMachine("stream-thread ["+t.name+"]", ThreadCreated, threadTransitions, t.stateChanged)
 	t.publish()
 	return t
@@ -161,6 +163,7 @@ func (t *StreamThread) start() error {
 	if t.updater, err = newUpdater(t); err != nil {
 		return err
 	}
+	t.rebalanceSince = time.Now()
 	t.member, err = joinGroup(t)
 	return err
 }
@@ -216,6 +219,7 @@ func (t *StreamThread) poll(ctx context.Context) error {
 		return nil
 	}
 	begin := time.Now()
+	t.consumed.Polled()
 	fetches := t.consumer.PollRecords(ctx, t.instance.cfg.MaxPollRecords)
 	t.metrics.Polled(fetches.NumRecords(), time.Since(begin))
 	var errs []error

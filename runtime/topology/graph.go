@@ -28,6 +28,7 @@ type Metadata struct {
 // one goroutine.
 type Graph struct {
 	host       Host
+	watcher    Watcher          // the host, if it is one
 	now        func() time.Time // the host's
 	sources    map[string]entry // by topic
 	nodes      []node
@@ -99,6 +100,15 @@ func (g *Graph) Process(in Input) error {
 		return g.failure
 	}
 	return err
+}
+
+// Source returns the name of the node that reads a topic, "" if none does.
+func (g *Graph) Source(topic string) string {
+	source, ok := g.sources[topic]
+	if !ok {
+		return ""
+	}
+	return source.name()
 }
 
 // Flush passes on what the record caches hold: to the stores beneath, their changelogs, and downstream, which may send

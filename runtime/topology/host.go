@@ -27,6 +27,13 @@ type Host interface {
 	Failed(failure Failure) Response
 }
 
+// Watcher is a [Host] that measures: it is told of each record that has got to a node without children, a sink or a processor.
+type Watcher interface {
+	// Arrived comes once the node has processed the record. The topic is that of a sink, and size that of the key and value that it
+	// has sent, in bytes; elsewhere they are empty.
+	Arrived(node string, timestamp int64, topic string, size int)
+}
+
 // RecordCache is the part of a thread's record cache that belongs to one store of one task. It lies between the
 // processors and the store: what is put is not written to the store, nor logged, nor passed downstream, before it
 // is flushed, so that only the last of several updates of a key goes on.

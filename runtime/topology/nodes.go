@@ -67,6 +67,9 @@ func (p *processorNode[KIn, VIn, KOut, VOut]) receive(record Record[KIn, VIn]) e
 	if err != nil || g.failure != nil {
 		err = g.settle(ProcessingFailure, p.context.node, "", err)
 	}
+	if g.watcher != nil && len(p.context.children) == 0 && err == nil {
+		g.watcher.Arrived(p.context.node, record.Timestamp, "", 0)
+	}
 	g.timestamp, g.headers = timestamp, headers
 	return err
 }
@@ -100,6 +103,9 @@ func (s *sinkNode[K, V]) receive(record Record[K, V]) error {
 	}
 	if err := s.graph.host.Send(s.topic, -1, key, value, record.Timestamp, record.Headers); err != nil {
 		return s.graph.failHost("send to topic", s.topic, err)
+	}
+	if s.graph.watcher != nil {
+		s.graph.watcher.Arrived(s.node, record.Timestamp, s.topic, len(key)+len(value))
 	}
 	return nil
 }

@@ -166,6 +166,7 @@ func (t *Topology) Instantiate(sub int, host Host) (*Graph, error) {
 		sources: make(map[string]entry, len(t.subs[sub].Sources)),
 		stores:  make(map[string]StateStore, len(t.stores[sub])),
 	}
+	g.watcher, _ = host.(Watcher)
 	for _, s := range t.stores[sub] {
 		below, err := newLayer(g, s)
 		if err != nil {
