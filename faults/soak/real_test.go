@@ -23,12 +23,21 @@ func onKafka(t *testing.T, length time.Duration) Config {
 	if brokers == "" {
 		t.Skipf("%s is not set: it names real brokers", testBrokers)
 	}
+	cfg := onBrokers(t, strings.Split(brokers, ","), length)
+	cfg.Cluster.Partitions, cfg.Runtime.Threads = 6, 2
+	cfg.Load.Rate = 200
+	return cfg
+}
+
+// onBrokers returns an experiment with all threads and partitions on real brokers.
+func onBrokers(t *testing.T, brokers []string, length time.Duration) Config {
+	t.Helper()
 	cfg := Default()
-	cfg.Cluster.Brokers, cfg.Cluster.Partitions = strings.Split(brokers, ","), 6
+	cfg.Cluster.Brokers = brokers
 	cfg.Application.ID = fmt.Sprintf("t%d-%s", time.Now().UnixMilli(), slug(t.Name()))
-	cfg.Runtime.StateDir, cfg.Runtime.Threads = t.TempDir(), 2
+	cfg.Runtime.StateDir = t.TempDir()
 	cfg.Runtime.SessionTimeout, cfg.Runtime.HeartbeatInterval, cfg.Runtime.TransactionTimeout = 6*time.Second, 500*time.Millisecond, 6*time.Second
-	cfg.Load.Rate, cfg.Load.Keys, cfg.Load.Duration = 200, 500, length
+	cfg.Load.Rate, cfg.Load.Keys, cfg.Load.Duration = 1000, 500, length
 	cfg.Session.Memory = 1 << 20
 	return cfg
 }
@@ -44,8 +53,14 @@ func slug(name string) string {
 	}, name)
 }
 
-// perform runs an experiment in real time and removes what it has left. The verdict is clean, or the test fails.
+// perform runs an experiment in real time. The verdict is clean, or the test fails.
 func perform(t *testing.T, cfg Config) *Report {
+	t.Helper()
+	return performScript(t, cfg, nil)
+}
+
+// performScript is perform with a script, which begins when the session has started.
+func performScript(t *testing.T, cfg Config, script func(*stage)) *Report {
 	t.Helper()
 	s, err := New(cfg, nil, Deps{})
 	if err != nil {
@@ -53,6 +68,9 @@ func perform(t *testing.T, cfg Config) *Report {
 	}
 	if err := s.Start(t.Context()); err != nil {
 		t.Fatal(err)
+	}
+	if script != nil {
+		script(&stage{T: t, s: s})
 	}
 	r, err := s.Wait()
 	if err != nil {
@@ -116,14 +134,15 @@ func realScenarios() []realScenario {
 		wantDeaths(t, r, 0)
 	}
 	alive := func(t *testing.T, _ *Config, r *Report) { t.Helper(); wantDeaths(t, r, 0) }
+	hit := func(t *testing.T, cfg *Config, r *Report) { t.Helper(); alive(t, cfg, r); wantHits(t, r) }
 	return []realScenario{
 		{name: "nothing", length: 15 * time.Second, want: func(t *testing.T, _ *Config, r *Report) { t.Helper(); wantDeaths(t, r, 0); wantCalm(t, r) }},
 		{name: "cut-both", length: 35 * time.Second, cuts: []string{"i2@4s+14s"}, want: takenOver},
 		{name: "cut-in", length: 35 * time.Second, cuts: []string{"i2@4s+14s:in"}, want: takenOver},
-		{name: "cut-out", length: 35 * time.Second, cuts: []string{"i2@4s+14s:out"}, want: takenOver},
+		{name: "cut-out", length: 35 * time.Second, cuts: []string{"i2@4s+14s:out"}, want: takenOver, long: true},
 		{name: "cut-short", length: 20 * time.Second, cuts: []string{"i1@4s+3s", "i2@10s+3s:in"}, want: stay},
 		{name: "cut-two", length: 40 * time.Second, cuts: []string{"i1@4s+14s", "i2@8s+14s"}, want: expelled},
-		{name: "cut-all", length: 40 * time.Second, cuts: []string{"i1@4s+12s", "i2@4s+12s", "i3@4s+12s"}, want: alive},
+		{name: "cut-all", length: 40 * time.Second, cuts: []string{"i1@4s+12s", "i2@4s+12s", "i3@4s+12s"}, want: alive, long: true},
 		{
 			name: "cut-tolerant", length: 35 * time.Second, cuts: []string{"i2@4s+14s"}, want: stay,
 			set: func(c *Config) {
@@ -131,9 +150,16 @@ func realScenarios() []realScenario {
 			},
 		},
 		{
-			name: "flap", length: 30 * time.Second, want: alive,
+			name: "flap", length: 30 * time.Second, want: alive, long: true,
 			cuts: []string{"i1@2s+1s", "i1@4s+2s", "i1@7s+500ms", "i1@9s+2s", "i1@12s+1s", "i1@14s+2500ms", "i1@18s+1s", "i1@20s+2s"},
 		},
+		{name: "reset-storm", length: 25 * time.Second, faults: []string{"reset,rate=3@4s+14s"}, want: alive},
+		{name: "fences", length: 30 * time.Second, faults: everyFence(), want: hit},
+		// EndTxn is applied and its answer lost, on an open connection and on one that closes; not applied; and applied too late.
+		{name: "endtxn", length: 40 * time.Second, want: hit, faults: []string{
+			"drop-response,instance=i1,api=EndTxn,end=commit@4s", "drop-response,instance=i2,api=EndTxn,end=commit,close=true@8s",
+			"close,instance=i3,api=EndTxn@12s", "hold,instance=i2,api=EndTxn,delay=8s@16s",
+		}},
 		// The coordinator aborts the transaction of a stalled thread, which then goes on (KAFKA-20785).
 		{name: "stall", length: 35 * time.Second, faults: []string{"stall,instance=i1,thread=1@4s+14s"}, want: alive},
 		{
@@ -163,6 +189,18 @@ func realScenarios() []realScenario {
 		{name: "cut-long", length: 4 * time.Minute, cuts: []string{"i1@10s+90s", "i2@110s+90s"}, want: takenOver, long: true},
 		{name: "storm", length: 5 * time.Minute, want: alive, long: true, set: func(c *Config) { c.Faults.Schedule, c.Load.Seed = "storm", 7 }},
 	}
+}
+
+// everyFence answers the requests of a transaction once with each error that ends it, one a second and in turn to all instances. Those
+// that only the old protocol of transactions has are left out.
+func everyFence() []string {
+	var list []string
+	for _, api := range []string{"Produce", "TxnOffsetCommit", "EndTxn"} {
+		for _, code := range fencingCodes() {
+			list = append(list, fmt.Sprintf("error,instance=i%d,api=%s,txn=*,code=%s@%ds", len(list)%3+1, api, code, 4+len(list)))
+		}
+	}
+	return list
 }
 
 // Faults on a real broker, in real time: the same expectations as on virtual time.

@@ -66,7 +66,7 @@ func scenarioOfLateRequests(t *testing.T) {
 		t.Run(version, func(t *testing.T) {
 			t.Parallel()
 			cfg := small(50 * time.Second)
-			cfg.Cluster.Embedded.Version = version
+			speak(t, &cfg, version)
 			cfg.Runtime.CommitInterval = 2 * time.Second // so that records of an open transaction are on their way
 			cfg.Faults.Cuts = cuts(t, "i1@6500ms+15s:out", "i2@28s+15s")
 			var late uint64

@@ -14,13 +14,14 @@ import (
 
 // scenario is a run of the small configuration in which all that is done is said by cuts and faults.
 type scenario struct {
-	length time.Duration // of the load; 0 = 45 s
-	cuts   []string
-	faults []string
-	set    func(cfg *Config)
-	script func(g *stage)
-	check  func(t *testing.T, cfg *Config, r *Report)
-	deaths int
+	length  time.Duration // of the load; 0 = 45 s
+	version string        // of the broker, see speak; empty = any
+	cuts    []string
+	faults  []string
+	set     func(cfg *Config)
+	script  func(g *stage)
+	check   func(t *testing.T, cfg *Config, r *Report)
+	deaths  int
 }
 
 func (s scenario) run(t *testing.T) {
@@ -33,7 +34,11 @@ func (s scenario) run(t *testing.T) {
 	if s.set != nil {
 		s.set(&cfg)
 	}
+	if s.version != "" {
+		speak(t, &cfg, s.version)
+	}
 	cfg.Faults.Cuts, cfg.Faults.Faults = cuts(t, s.cuts...), plan(t, s.faults...)
+	skipEmbedded(t, &cfg)
 	r := play(t, cfg, s.script)
 	wantDeaths(t, r, s.deaths)
 	wantHits(t, r)
@@ -70,21 +75,18 @@ func tests(list map[string]func(*testing.T)) func(*testing.T) {
 	}
 }
 
-// withVersion is a scenario on the embedded broker as it speaks like a version.
+// withVersion is a scenario on a broker that speaks like a version.
 func (s scenario) withVersion(version string) scenario {
-	before := s.set
-	s.set = func(cfg *Config) {
-		cfg.Cluster.Embedded.Version = version
-		if before != nil {
-			before(cfg)
-		}
-	}
+	s.version = version
 	return s
 }
 
 // bothProtocols is a scenario with the old and with the new protocol of transactions (KIP-890): one of them, drawn anew each time, or
-// with EOSTOP_TEST_ALL=1 both.
+// with EOSTOP_TEST_ALL=1 both. A real broker has its own.
 func bothProtocols(s scenario) func(*testing.T) {
+	if os.Getenv(testScenarios) != "" {
+		return s.run
+	}
 	set := scenarioSet{"3.7": s.withVersion("3.7"), "4.0": s.withVersion("4.0")}
 	if os.Getenv(testAll) == "" {
 		delete(set, []string{"3.7", "4.0"}[rand.IntN(2)])
@@ -257,13 +259,18 @@ func scenariosOfRequests() map[string]func(*testing.T) {
 	}
 }
 
-// fenceSteps is where a request can be met in which state: in ordinary work, and when a producer is opened again.
+// fencingCodes are the errors that end a transaction, and often its producer.
+func fencingCodes() []string {
+	return []string{
+		"PRODUCER_FENCED", "INVALID_PRODUCER_EPOCH", "INVALID_PRODUCER_ID_MAPPING", "UNKNOWN_PRODUCER_ID", "OUT_OF_ORDER_SEQUENCE_NUMBER",
+		"INVALID_TXN_STATE", "TRANSACTION_ABORTABLE",
+	}
+}
+
+// scenarioOfFences answers each request with each of these, in ordinary work, and when a producer is opened again.
 func scenarioOfFences(t *testing.T) {
 	for _, api := range []string{"Produce", "AddPartitionsToTxn", "AddOffsetsToTxn", "TxnOffsetCommit", "EndTxn", "InitProducerID"} {
-		for _, code := range []string{
-			"PRODUCER_FENCED", "INVALID_PRODUCER_EPOCH", "INVALID_PRODUCER_ID_MAPPING", "UNKNOWN_PRODUCER_ID", "OUT_OF_ORDER_SEQUENCE_NUMBER",
-			"INVALID_TXN_STATE", "TRANSACTION_ABORTABLE",
-		} {
+		for _, code := range fencingCodes() {
 			s := scenario{
 				length: 14 * time.Second,
 				faults: []string{fmt.Sprintf("error,instance=i1,api=%s,txn=*,code=%s,nth=2@3s", api, code)},
@@ -440,6 +447,9 @@ func scenarioOfACloseInARestore(t *testing.T) {
 
 // scenarioOfGenerations looks at every commit of offsets while everybody is expelled: none may be without a generation.
 func scenarioOfGenerations(t *testing.T) {
+	if os.Getenv(testScenarios) != "" {
+		t.Skip("only the embedded broker tells what it is asked")
+	}
 	for _, guarantee := range []runtime.Guarantee{runtime.ExactlyOnceV2, runtime.AtLeastOnce} {
 		t.Run(string(guarantee), scenario{
 			length: 80 * time.Second, cuts: []string{"i1@5s+25s", "i2@5s+25s", "i3@5s+25s", "i1@45s+12s:in", "i2@45s+12s:out"},

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"hash/crc32"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -98,7 +99,8 @@ func cutDuring(t *testing.T, guarantee runtime.Guarantee, version string, at ste
 	cfg := small(length + 20*time.Second)
 	cfg.Runtime.Instances, cfg.Cluster.Partitions = 2, 2
 	cfg.Load.Rate, cfg.Load.Keys = 20, 20
-	cfg.Runtime.Guarantee, cfg.Cluster.Embedded.Version = string(guarantee), version
+	cfg.Runtime.Guarantee = string(guarantee)
+	speak(t, &cfg, version)
 	if at.rebalance {
 		cfg.Faults.Cuts = cuts(t, "i2@3s+14s")
 		cfg.Load.Duration += 20 * time.Second
@@ -166,10 +168,14 @@ func cutInACommitOfTheNewProtocol(t *testing.T) {
 }
 
 func scenarioOfCutsInJoins(t *testing.T) {
+	version := "3.7"
+	if os.Getenv(testScenarios) != "" {
+		version = "" // they are the same in both protocols
+	}
 	for _, at := range groupSteps() {
 		t.Run(at.name, func(t *testing.T) {
 			everyCut(t, func(t *testing.T, d faults.Direction, length time.Duration) {
-				cutDuring(t, runtime.ExactlyOnceV2, "3.7", at, d, length)
+				cutDuring(t, runtime.ExactlyOnceV2, version, at, d, length)
 			})
 		})
 	}

@@ -25,6 +25,9 @@ import (
 // small is a configuration whose virtual minutes cost little: three instances of one thread, and a light load.
 func small(length time.Duration) Config {
 	cfg := Default()
+	if brokers := os.Getenv(testScenarios); brokers != "" {
+		cfg.Cluster.Brokers, cfg.Application.ID = strings.Split(brokers, ","), fmt.Sprintf("scenario-%d", time.Now().UnixNano())
+	}
 	cfg.Runtime.Threads, cfg.Cluster.Partitions = 1, 3
 	cfg.Runtime.CommitInterval = 250 * time.Millisecond
 	cfg.Load.Rate, cfg.Load.Duration, cfg.Load.Keys, cfg.Load.Seed = 40, length, 40, 1
@@ -69,38 +72,49 @@ func playOn(t *testing.T, cfg Config, deps Deps, script func(*stage)) *Report {
 // playJudged is playOn for a run that is not to survive; judge is called in its place.
 func playJudged(t *testing.T, cfg Config, deps Deps, script func(*stage), judge func(*testing.T, *Config, *Report)) *Report {
 	t.Helper()
+	if len(cfg.Cluster.Brokers) > 0 {
+		defer tidy(t, &cfg)
+		return playSession(t, cfg, deps, script, judge)
+	}
 	var report *Report
 	synctest.Test(t, func(t *testing.T) {
-		if os.Getenv("EOSTOP_TEST_LOG") != "" {
-			deps.Logger = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
-		}
-		s, err := New(cfg, nil, deps)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := s.Start(context.Background()); err != nil {
-			t.Fatal(err)
-		}
-		watchdog := time.AfterFunc(cfg.Load.Duration+10*time.Minute, func() {
-			t.Error("the session does not end")
-			s.Stop(true)
-		})
-		if script != nil {
-			script(&stage{T: t, s: s})
-		}
-		report, err = s.Wait()
-		watchdog.Stop()
-		if err != nil {
-			t.Errorf("session: %v", err)
-		}
-		judge(t, &cfg, report)
-		if t.Failed() {
-			t.Logf("the journal:\n%s", story(s))
-			t.Logf("the threads before the end:\n%s", picture(s.Snapshot()))
-		}
+		report = playSession(t, cfg, deps, script, judge)
 		// What connections still owe to a healed network runs out before the bubble may end.
 		time.Sleep(3 * time.Minute)
 	})
+	return report
+}
+
+// playSession plays in the time that is.
+func playSession(t *testing.T, cfg Config, deps Deps, script func(*stage), judge func(*testing.T, *Config, *Report)) *Report {
+	t.Helper()
+	if os.Getenv("EOSTOP_TEST_LOG") != "" {
+		deps.Logger = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
+	s, err := New(cfg, nil, deps)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Start(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	watchdog := time.AfterFunc(cfg.Load.Duration+10*time.Minute, func() {
+		t.Error("the session does not end")
+		s.Stop(true)
+	})
+	if script != nil {
+		script(&stage{T: t, s: s})
+	}
+	report, err := s.Wait()
+	watchdog.Stop()
+	if err != nil {
+		t.Errorf("session: %v", err)
+	}
+	judge(t, &cfg, report)
+	if t.Failed() {
+		t.Logf("the journal:\n%s", story(s))
+		t.Logf("the threads before the end:\n%s", picture(s.Snapshot()))
+	}
 	return report
 }
 
@@ -353,6 +367,9 @@ func (g *stage) follow(instance string, d faults.Direction, length time.Duration
 // does not come.
 func (g *stage) cutAt(instance string, d faults.Direction, key kmsg.Key, nth int64, of func(kmsg.Request) bool) bool {
 	g.Helper()
+	if g.s.cluster.embedded == nil {
+		return g.cutAtAnswer(instance, d, key, nth)
+	}
 	link, seen, reached := g.member(instance).link, int64(0), make(chan struct{})
 	err := g.s.cluster.embedded.Observe(key.Int16(), func(req kmsg.Request) {
 		if !of(req) {
