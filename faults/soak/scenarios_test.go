@@ -243,7 +243,7 @@ func scenariosOfRequests() map[string]func(*testing.T) {
 		"no-generation": scenarioOfGenerations,
 		"concurrent-txn": tests(map[string]func(*testing.T){
 			"Produce":            scenario{length: 60 * time.Second, faults: []string{"error,instance=i1,api=Produce,txn=*,code=CONCURRENT_TRANSACTIONS@5s+20s"}}.run,
-			"AddPartitionsToTxn": scenario{length: 60 * time.Second, faults: []string{"error,instance=i1,api=AddPartitionsToTxn,code=CONCURRENT_TRANSACTIONS@5s+20s"}}.run,
+			"AddPartitionsToTxn": scenario{length: 60 * time.Second, faults: []string{"error,instance=i1,api=AddPartitionsToTxn,code=CONCURRENT_TRANSACTIONS@5s+20s"}}.withVersion("3.7").run,
 			"InitProducerID":     scenario{length: 60 * time.Second, cuts: []string{"i1@5s+12s"}, faults: []string{"error,api=InitProducerID,code=CONCURRENT_TRANSACTIONS@15s+15s"}}.run,
 			"EndTxn":             scenario{length: 60 * time.Second, faults: []string{"error,instance=i1,api=EndTxn,code=CONCURRENT_TRANSACTIONS@5s+20s"}}.run,
 		}),

@@ -95,6 +95,9 @@ func playSession(t *testing.T, cfg Config, deps Deps, script func(*stage), judge
 	if err != nil {
 		t.Fatal(err)
 	}
+	if len(cfg.Cluster.Brokers) > 0 {
+		s.rules = cmp.Or(s.rules, faults.NewRules(s.onHit)) // for cutAtAnswer
+	}
 	if err := s.Start(context.Background()); err != nil {
 		t.Fatal(err)
 	}
