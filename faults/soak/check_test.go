@@ -10,8 +10,10 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // administrator returns a client for the cluster of a configuration.
@@ -58,6 +60,35 @@ func TestCheckOfAFitCluster(t *testing.T) {
 	}
 	if len(topics) > 0 {
 		t.Errorf("the check has created %v", topics.Names())
+	}
+}
+
+// A broker that has no time to say whether a topic can be created has not said that it cannot.
+func TestCheckOfABusyCluster(t *testing.T) {
+	t.Parallel()
+	c, err := kfake.NewCluster(kfake.NumBrokers(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.ControlKey(int16(kmsg.CreateTopics), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		response := req.ResponseKind().(*kmsg.CreateTopicsResponse)
+		for _, topic := range req.(*kmsg.CreateTopicsRequest).Topics {
+			r := kmsg.NewCreateTopicsResponseTopic()
+			r.Topic, r.ErrorCode = topic.Topic, kerr.RequestTimedOut.Code
+			response.Topics = append(response.Topics, r)
+		}
+		return response, nil, true
+	})
+	cfg := small(2 * time.Second)
+	cfg.Cluster.Brokers, cfg.Application.ID = c.ListenAddrs(), "busy"
+	report, err := CheckCluster(t.Context(), &cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f := found(t, report, "input busy-input"); f.Result != CheckUnknown || !report.Fit {
+		t.Errorf("%+v; the cluster is fit: %t", f, report.Fit)
 	}
 }
 

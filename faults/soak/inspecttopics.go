@@ -131,10 +131,18 @@ func (i *inspection) creatable(ctx context.Context, t plannedTopic, f *Finding) 
 	case isRefused(err):
 		f.Result, f.Found = CheckFailed, fmt.Sprintf("does not exist, and we may not create it: %v", err)
 		f.Advice = fmt.Sprintf("create it with %d partitions%s, or allow CREATE on it", t.partitions, settingsText(t.configs))
+	case !isAnswer(err):
+		f.Result, f.Found = CheckUnknown, fmt.Sprintf("does not exist; the cluster does not say whether it can be created: %v", err)
 	default:
 		f.Result, f.Found = CheckFailed, strings.TrimSpace(fmt.Sprintf("cannot be created: %v %s", err, message))
 		f.Advice = fmt.Sprintf("create it with %d partitions%s, or change cluster.replication_factor", t.partitions, settingsText(t.configs))
 	}
+}
+
+// isAnswer reports whether an error is a broker's judgement. A busy one answers late or puts off, which says nothing.
+func isAnswer(err error) bool {
+	var code *kerr.Error
+	return errors.As(err, &code) && !code.Retriable
 }
 
 func settingsText(configs map[string]string) string {
