@@ -3,7 +3,6 @@ package soak
 import (
 	"bytes"
 	"fmt"
-	"hash/crc32"
 	"os"
 	"slices"
 	"strings"
@@ -122,16 +121,12 @@ func cutDuring(t *testing.T, guarantee runtime.Guarantee, version string, at ste
 	return r
 }
 
-// everyCut runs a test for each direction and length of a cut; under the race detector for a third of them, another third in each
-// test.
+// everyCut runs a test for each direction and length of a cut.
 func everyCut(t *testing.T, fn func(*testing.T, faults.Direction, time.Duration)) {
 	for _, d := range []faults.Direction{faults.Both, faults.In, faults.Out} {
 		for _, length := range []time.Duration{5 * time.Second, 20 * time.Second} {
 			t.Run(fmt.Sprintf("%s for %v", d, length), func(t *testing.T) {
 				t.Parallel()
-				if raced && crc32.ChecksumIEEE([]byte(t.Name()))%3 != 0 {
-					t.Skip("the race detector has seen others like it")
-				}
 				fn(t, d, length)
 			})
 		}
