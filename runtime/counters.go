@@ -13,6 +13,9 @@ type Counters struct {
 	UnknownOutcome  uint64 `json:"unknown_outcome"`
 	Migrated        uint64 `json:"migrated"`
 	Corrupted       uint64 `json:"corrupted"`
+	// Replayed are records whose processing was given up with an open transaction: somebody processes them again, unless a
+	// transaction of unknown outcome turns out to be committed.
+	Replayed        uint64 `json:"replayed_records,omitempty"`
 	RestoredRecords uint64 `json:"restored_records"`
 	Wiped           uint64 `json:"wiped"`   // stores thrown away after an unclean close
 	Rebuilt         uint64 `json:"rebuilt"` // stores that had to start over from the changelog's start
@@ -29,6 +32,7 @@ func (c *Counters) Add(other *Counters) {
 	c.UnknownOutcome += other.UnknownOutcome
 	c.Migrated += other.Migrated
 	c.Corrupted += other.Corrupted
+	c.Replayed += other.Replayed
 	c.RestoredRecords += other.RestoredRecords
 	c.Wiped += other.Wiped
 	c.Rebuilt += other.Rebuilt
@@ -36,7 +40,7 @@ func (c *Counters) Add(other *Counters) {
 
 // counters are written by the goroutines of one thread and read by anyone.
 type counters struct {
-	processed, processedInputs, dropped, committed, aborted, fenced, unknown, migrated, corrupted, restored, wiped, rebuilt atomic.Uint64
+	processed, processedInputs, dropped, committed, aborted, fenced, unknown, migrated, corrupted, replayed, restored, wiped, rebuilt atomic.Uint64
 }
 
 func (c *counters) load() Counters {
@@ -44,7 +48,7 @@ func (c *counters) load() Counters {
 		Processed: c.processed.Load(), ProcessedInputs: c.processedInputs.Load(), Dropped: c.dropped.Load(),
 		Committed: c.committed.Load(), Aborted: c.aborted.Load(), Fenced: c.fenced.Load(), UnknownOutcome: c.unknown.Load(),
 		Migrated: c.migrated.Load(), Corrupted: c.corrupted.Load(),
-		RestoredRecords: c.restored.Load(), Wiped: c.wiped.Load(), Rebuilt: c.rebuilt.Load(),
+		Replayed: c.replayed.Load(), RestoredRecords: c.restored.Load(), Wiped: c.wiped.Load(), Rebuilt: c.rebuilt.Load(),
 	}
 }
 
@@ -59,6 +63,7 @@ func (c *counters) inherit(from Counters) {
 	c.unknown.Add(from.UnknownOutcome)
 	c.migrated.Add(from.Migrated)
 	c.corrupted.Add(from.Corrupted)
+	c.replayed.Add(from.Replayed)
 	c.restored.Add(from.RestoredRecords)
 	c.wiped.Add(from.Wiped)
 	c.rebuilt.Add(from.Rebuilt)

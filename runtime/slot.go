@@ -209,6 +209,9 @@ func (s *producerSlot) discard(err error, cause string) {
 		c.unknown.Add(1)
 		s.thread.metrics.TransactionUnknown()
 	}
+	for _, task := range s.thread.slotTasks(s) {
+		c.replayed.Add(uint64(task.uncommitted))
+	}
 	s.leftOpen = s.leftOpen || aborted
 	s.cause = cause
 	s.phase("DISCARDED")

@@ -84,7 +84,8 @@ type streamTask struct {
 	processed       int64  // records taken from the queues, in committed transactions or not
 	punctuated      int    // punctuators that were due the last time
 	dropped         uint64 // records that the processors have left out, as counted last
-	uncommittedIn   int64  // records of external topics processed in the open transaction
+	uncommitted     int64  // records processed in the open transaction
+	uncommittedIn   int64  // those of external topics among them
 	firstCommit     time.Time
 	lastCommit      time.Time
 	idleSince       time.Time // since when the task waits for an input although another one has records; zero = it does not
@@ -341,6 +342,7 @@ func (t *streamTask) process(limit int) (int, error) {
 // count counts a record of an input as done with.
 func (t *streamTask) count(in *inputPartition) {
 	t.processed++
+	t.uncommitted++
 	if in.external {
 		t.uncommittedIn++
 	}
@@ -401,7 +403,7 @@ func (t *streamTask) committed(at time.Time) error {
 		return err
 	}
 	t.countDropped()
-	t.commitNeeded, t.commitRequested, t.uncommittedIn = false, false, 0
+	t.commitNeeded, t.commitRequested, t.uncommitted, t.uncommittedIn = false, false, 0, 0
 	if t.firstCommit.IsZero() {
 		t.firstCommit = at
 	}
@@ -441,7 +443,7 @@ func (t *streamTask) suspend() error {
 	for _, in := range t.inputs {
 		in.reset()
 	}
-	t.streamTime, t.commitNeeded, t.commitRequested, t.uncommittedIn = -1, false, false, 0
+	t.streamTime, t.commitNeeded, t.commitRequested, t.uncommitted, t.uncommittedIn = -1, false, false, 0, 0
 	if t.graph != nil {
 		if err := t.thread.guard(t.graph.Close); err != nil {
 			// Closing is a clean-up path: it must not raise a new fatal error.

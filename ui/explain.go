@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"eostop/faults/soak"
 	"eostop/faults/verify"
 	"eostop/runtime/journal"
 )
@@ -191,20 +192,28 @@ func explainCut(v *view, r *cutRow) *page {
 		p.add("time", c.Start.Format(time.TimeOnly)+" to "+c.Healed.Format(time.TimeOnly)+", "+span(c.Healed.Sub(c.Start)))
 	}
 	if c.Expelled {
-		p.add("expelled", "yes: the group gave its tasks away")
+		p.add("group", "has given its tasks away")
 	} else {
-		p.add("expelled", "no")
+		p.add("group", "has not expelled it")
 	}
-	if c.Takeover >= 0 {
-		p.add("takeover", span(c.Takeover)+" from the cut until every task had committed on another instance")
+	until := map[string]string{
+		"detected":   "the cut until a thread showed DISCONNECTED",
+		"expelled":   "the cut until the first of its tasks was another instance's",
+		"taken over": "the cut until every task had committed on another instance",
+		"rejoined":   "the heal until all its threads were in the group's present generation",
+		"restored":   "the heal until all their tasks ran",
+		"recovered":  "the heal until all its threads ran again and had committed",
+		"caught up":  "the heal until every record that had come in by then was processed",
 	}
-	switch {
-	case c.Recovered >= 0:
-		p.add("recovered", span(c.Recovered)+" from the heal until all its threads ran again and had committed")
-	case !c.Healed.IsZero():
-		p.add("recovered", "not yet, "+age(v.now(), c.Healed)+" after the heal")
+	for _, step := range soak.RecoverySteps() {
+		switch took := step.Took(c); {
+		case took >= 0:
+			p.add(step.Name, span(took)+" from "+until[step.Name])
+		case step.Name == "recovered" && !c.Healed.IsZero():
+			p.add(step.Name, "not yet, "+age(v.now(), c.Healed)+" after the heal")
+		}
 	}
-	p.add("restored", count(c.RestoredRecords)+" changelog records")
+	p.add("records", count(c.RestoredRecords)+" restored from changelogs, "+count(c.ReplayedRecords)+" replayed")
 	p.add("aborted", plural(int(c.AbortedTransactions), "transaction"))
 	return p
 }

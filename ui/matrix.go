@@ -58,6 +58,10 @@ func MatrixText(w io.Writer, m *soak.Matrix) error {
 		for _, cause := range slices.Sorted(maps.Keys(r.First)) {
 			first := r.First[cause]
 			fmt.Fprintf(&b, "\n%s, %s: %s\n  %s at %s of the simulation's day\n", r.Profile, r.Guarantee, cause, first.Thread, first.At.UTC().Format(time.TimeOnly))
+			// In the words of 2019 the error is among what the thread said.
+			if !strings.Contains(strings.Join(first.Log, "\n"), first.Error) {
+				fmt.Fprintf(&b, "    %s\n", clean(first.Error))
+			}
 			for _, line := range first.Log {
 				fmt.Fprintf(&b, "    %s\n", clean(line))
 			}

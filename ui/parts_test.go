@@ -263,7 +263,9 @@ func TestSummaryOfManyCuts(t *testing.T) {
 	if err := Summary(&b, s, nil); err != nil {
 		t.Fatal(err)
 	}
-	want := "\ncuts          25, 3 expelled, taken over in 12 s (p50), 13 s at most, recovered in 1 s (p50), 2 s at most\n"
+	want := "\ncuts          25, 3 expelled\n" +
+		"recovery      taken over p50 12 s, p90 13 s, max 13 s after the cut\n" +
+		"              recovered  p50 1 s, p90 2 s, max 2 s after the heal\n"
 	if !strings.Contains(b.String(), want) {
 		t.Errorf("%q is not in\n%s", want, b.String())
 	}
@@ -488,6 +490,24 @@ func TestTaskList(t *testing.T) {
 	for room, want := range map[int]string{24: "0_8 1_5 1_8 2_8 3_5* 3_8", 22: "0_8 1_5 1_8 2_8 +2*", 7: "0_8 +5*"} {
 		if got := list(room); got != want {
 			t.Errorf("in %d cells: %q, want %q", room, got, want)
+		}
+	}
+}
+
+// TestMatrixSaysWhatAThreadDiedOf: where the thread's own last words lack the error, it is told before them.
+func TestMatrixSaysWhatAThreadDiedOf(t *testing.T) {
+	const text = "send offsets: INVALID_TXN_STATE"
+	for _, said := range [][]string{{"State transition from RUNNING to PENDING_SHUTDOWN"}, {"Encountered: " + text, "State transition from RUNNING to PENDING_SHUTDOWN"}} {
+		m := &soak.Matrix{Cells: []*soak.CellResult{{
+			Cell: soak.Cell{Profile: "kafka-4.3", Repeat: "eostop simulate"}, Seeds: []int64{7},
+			First: map[soak.Cause]soak.ThreadDied{soak.CauseInvalidState: {Thread: "i1-StreamThread-1", Error: text, Log: said}},
+		}}}
+		var b strings.Builder
+		if err := MatrixText(&b, m); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Count(b.String(), text) != 1 || strings.Index(b.String(), text) > strings.Index(b.String(), said[len(said)-1]) {
+			t.Errorf("the error is not told once, before the end:\n%s", b.String())
 		}
 	}
 }

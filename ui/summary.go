@@ -3,7 +3,6 @@ package ui
 import (
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"time"
 
@@ -28,6 +27,9 @@ func Summary(w io.Writer, s *soak.Snapshot, exported []string) error {
 	line("verdict", "%s", verdict)
 	for _, reason := range v.Reasons {
 		line("", "%s", reason)
+	}
+	if f := s.Found; f != nil {
+		line("found", "after %s in %s: %s", plural(int(f.Records), "record"), clock(time.Duration(f.AtMS)*time.Millisecond), f.By)
 	}
 	records := count(s.In) + " in, " + count(s.Processed) + " processed"
 	if v.Verdict != "" { // The rest is what the verifier saw.
@@ -54,6 +56,11 @@ func Summary(w io.Writer, s *soak.Snapshot, exported []string) error {
 	for i, words := range cuts {
 		line([]string{"cuts", ""}[min(i, 1)], "%s", words)
 	}
+	if len(s.Cuts) > 1 {
+		for i, words := range recoveryWords(s.Cuts) {
+			line([]string{"recovery", ""}[min(i, 1)], "%s", words)
+		}
+	}
 	for _, path := range exported {
 		line("session log", "%s", path)
 	}
@@ -78,28 +85,30 @@ const mostCuts = 24
 // cutsWords tells many cuts in one line.
 func cutsWords(cuts []soak.Cut) string {
 	expelled := 0
-	var takeovers, recoveries []time.Duration
 	for i := range cuts {
 		if cuts[i].Expelled {
 			expelled++
 		}
-		if cuts[i].Takeover >= 0 {
-			takeovers = append(takeovers, cuts[i].Takeover)
-		}
-		if cuts[i].Recovered >= 0 {
-			recoveries = append(recoveries, cuts[i].Recovered)
-		}
 	}
-	return count(len(cuts)) + ", " + count(expelled) + " expelled" + spread("taken over", takeovers) + spread("recovered", recoveries)
+	return count(len(cuts)) + ", " + count(expelled) + " expelled"
 }
 
-// spread tells how long something took, for half of the times and at most.
-func spread(what string, times []time.Duration) string {
-	if len(times) == 0 {
-		return ""
+// recoveryWords tells how long each step of recovery took, a line for each.
+func recoveryWords(cuts []soak.Cut) []string {
+	var lines []string
+	for _, step := range soak.RecoverySteps() {
+		times := step.Times(cuts)
+		if len(times) == 0 {
+			continue
+		}
+		from := "the cut"
+		if step.AfterHeal {
+			from = "the heal"
+		}
+		lines = append(lines, fmt.Sprintf("%-10s p50 %s, p90 %s, max %s after %s", step.Name,
+			span(soak.Percentile(times, 50)), span(soak.Percentile(times, 90)), span(times[len(times)-1]), from))
 	}
-	slices.Sort(times)
-	return ", " + what + " in " + span(times[len(times)/2]) + " (p50), " + span(times[len(times)-1]) + " at most"
+	return lines
 }
 
 // cutWords tells a cut in one line.
@@ -119,5 +128,5 @@ func cutWords(c *soak.Cut, now time.Time) string {
 	if c.Recovered >= 0 {
 		text += ", recovered in " + span(c.Recovered)
 	}
-	return text + ", " + count(c.RestoredRecords) + " records restored, " + count(c.AbortedTransactions) + " aborted"
+	return text + ", " + count(c.RestoredRecords) + " records restored, " + count(c.ReplayedRecords) + " replayed, " + count(c.AbortedTransactions) + " aborted"
 }

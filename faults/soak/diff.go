@@ -32,7 +32,7 @@ type DiffFlags struct {
 const DiffUsage = `eostop diff BEFORE.json AFTER.json [--tolerance 10%]
 
 Compares two reports and prints what differs. Exit code 1 means that the second is worse: its verdict is, something was
-lost, duplicated, out of order or died that was not before, or throughput, latency, take-over, recovery, wiped or rebuilt
+lost, duplicated, out of order or died that was not before, or throughput, latency, the steps of recovery, wiped or rebuilt
 stores are worse by more than the tolerance.
 `
 
@@ -119,12 +119,18 @@ func Diff(before, after *Report, tolerance float64) []Difference {
 		d.number("latency p99, ms", &a.P99, &b.P99, tolerance, false)
 		d.number("latency max, ms", &a.Max, &b.Max, tolerance, false)
 	}
+	d.looks = float64(observeEvery.Milliseconds())
 	for _, of := range []struct {
 		name string
 		ms   func(*ReportCut) *int64
 	}{
+		{"detected", func(c *ReportCut) *int64 { return c.DetectedMS }},
+		{"expelled", func(c *ReportCut) *int64 { return c.ExpelledMS }},
 		{"takeover", func(c *ReportCut) *int64 { return c.TakeoverMS }},
+		{"rejoined", func(c *ReportCut) *int64 { return c.RejoinedMS }},
+		{"restored", func(c *ReportCut) *int64 { return c.RestoredMS }},
 		{"recovered", func(c *ReportCut) *int64 { return c.RecoveredMS }},
+		{"caught up", func(c *ReportCut) *int64 { return c.CaughtUpMS }},
 	} {
 		x, y := measured(before.Cuts, of.ms), measured(after.Cuts, of.ms)
 		for _, percent := range []int{50, 99} {
@@ -151,11 +157,13 @@ func percentile(sorted []float64, percent int) *float64 {
 	if len(sorted) == 0 {
 		return nil
 	}
-	return new(sorted[(len(sorted)*percent+99)/100-1])
+	return new(Percentile(sorted, percent))
 }
 
-// differ collects rows.
+// differ collects rows. A time that was measured by looking at instances now and then must be worse by more than the time
+// between two looks.
 type differ struct {
+	looks     float64 // 0 = measured to the point
 	tolerance float64
 	rows      []Difference
 }
@@ -195,7 +203,7 @@ func (d *differ) number(what string, before, after *float64, tolerance float64, 
 	if better {
 		worse = -worse
 	}
-	row := Difference{What: what, Before: inWords(before), After: inWords(after), Regression: worse > tolerance*math.Abs(*before)}
+	row := Difference{What: what, Before: inWords(before), After: inWords(after), Regression: worse > max(tolerance*math.Abs(*before), d.looks)}
 	if *before != 0 {
 		row.Change = fmt.Sprintf("%+.1f%%", (*after-*before) / *before * 100)
 	}

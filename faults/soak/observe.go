@@ -82,7 +82,7 @@ func (e *experiment) publish(now time.Time, statuses []runtime.InstanceStatus) *
 	snap.Processed = e.processed(statuses)
 	snap.Lag = max(0, snap.In-snap.Processed)
 	snap.ProcessedRate, snap.MaxRate = e.rates.add(now, snap.Processed)
-	snap.Cuts = e.cuts.list()
+	snap.Cuts, snap.Found = e.cuts.list(), e.outcome.Found
 	if e.phase == PhaseRunning || e.phase == PhaseStarting {
 		snap.NextCut = e.schedule.next(snap.Elapsed)
 	}
@@ -154,7 +154,7 @@ func (r *rates) add(now time.Time, n int64) (rate, highest float64) {
 // finish stops everything, takes the last look, and writes the report.
 func (e *experiment) finish() {
 	s := e.s
-	e.publish(time.Now(), s.statuses())
+	e.noteFound(time.Now(), e.publish(time.Now(), s.statuses()))
 	final := e.s.Snapshot()
 	s.closeInstances()
 	e.teller.close(s.journal)

@@ -46,6 +46,9 @@ type Report struct {
 	Verdict verify.Verdict `json:"verdict,omitempty"`
 	Reasons []string       `json:"reasons"`
 
+	// Found is when a failed run was first known to have failed; absent in others.
+	Found *ReportFound `json:"found,omitempty"`
+
 	ApplicationID string       `json:"application_id"`
 	Guarantee     string       `json:"guarantee"`
 	Profile       string       `json:"profile"`
@@ -65,6 +68,7 @@ type Report struct {
 	Transactions ReportTransactions `json:"transactions"`
 	State        ReportState        `json:"state"`
 	Cuts         []ReportCut        `json:"cuts"`
+	Recovery     *ReportRecovery    `json:"recovery,omitempty"` // absent without cuts
 	Faults       []ReportFault      `json:"faults"`
 	Witnesses    []ReportWitness    `json:"witnesses"`
 
@@ -147,15 +151,28 @@ type ReportState struct {
 
 // ReportCut is one cut and what the group did about it.
 type ReportCut struct {
-	Instance            string `json:"instance"`
-	Direction           string `json:"direction"`
-	StartMS             *int64 `json:"start_ms,omitempty"`  // from the first moment when all threads were RUNNING
-	LengthMS            *int64 `json:"length_ms,omitempty"` // absent when the cut lasted at the end
-	Expelled            bool   `json:"expelled"`
-	TakeoverMS          *int64 `json:"takeover_ms,omitempty"`
-	RecoveredMS         *int64 `json:"recovered_ms,omitempty"`
-	RestoredRecords     int64  `json:"restored_records"`
-	AbortedTransactions int64  `json:"aborted_transactions"`
+	Instance  string `json:"instance"`
+	Direction string `json:"direction"`
+	StartMS   *int64 `json:"start_ms,omitempty"`  // from the first moment when all threads were RUNNING
+	LengthMS  *int64 `json:"length_ms,omitempty"` // absent when the cut lasted at the end
+	Expelled  bool   `json:"expelled"`
+	// From the start of the cut: until a thread of the instance shows DISCONNECTED, until the group has given the first of its
+	// tasks away, until every one of them has committed elsewhere.
+	DetectedMS *int64 `json:"detected_ms,omitempty"`
+	ExpelledMS *int64 `json:"expelled_ms,omitempty"`
+	TakeoverMS *int64 `json:"takeover_ms,omitempty"`
+	// From the heal: until all threads of the instance are in the group's present generation, until all their tasks have restored
+	// their stores and run, until each thread that owns tasks has committed, and until the application has processed every
+	// record that had come in when the cut was healed.
+	RejoinedMS  *int64 `json:"rejoined_ms,omitempty"`
+	RestoredMS  *int64 `json:"restored_ms,omitempty"`
+	RecoveredMS *int64 `json:"recovered_ms,omitempty"`
+	CaughtUpMS  *int64 `json:"caught_up_ms,omitempty"`
+	// What all instances have done from the start of the cut until it was recovered from. Replayed records, also those of
+	// topics in between, were processed in transactions that were given up.
+	RestoredRecords     int64 `json:"restored_records"`
+	AbortedTransactions int64 `json:"aborted_transactions"`
+	ReplayedRecords     int64 `json:"replayed_records"`
 }
 
 // ReportFault is a fault that was injected.
@@ -202,6 +219,7 @@ type Outcome struct {
 	Died       []ThreadDied
 	Faults     []ReportFault
 	Schedule   string // name or file
+	Found      *ReportFound
 	// OpenAtEnd counts transactions that were open after the instances had stopped; nil = not measured.
 	OpenAtEnd *int64
 }
@@ -216,6 +234,7 @@ func NewReport(s *Snapshot, o Outcome) *Report {
 		Profile:       s.Profile,
 		Broker:        ReportBroker{Kind: s.BrokerKind, Version: s.BrokerVersion},
 		Seed:          s.Seed,
+		Found:         o.Found,
 		Schedule:      o.Schedule,
 		DurationMS:    positiveMS(s.Elapsed),
 		Records:       ReportRecords{Processed: s.Processed},
@@ -247,6 +266,7 @@ func NewReport(s *Snapshot, o Outcome) *Report {
 	for _, cut := range s.Cuts {
 		r.Cuts = append(r.Cuts, reportCut(s, cut))
 	}
+	r.Recovery = recoveryOf(s.Cuts)
 	r.judge(s, o)
 	return r
 }
@@ -314,7 +334,9 @@ func (st *ReportState) counters(s *Snapshot) {
 func reportCut(s *Snapshot, cut Cut) ReportCut {
 	c := ReportCut{
 		Instance: cut.Instance, Direction: cut.Direction, Expelled: cut.Expelled,
-		RestoredRecords: cut.RestoredRecords, AbortedTransactions: cut.AbortedTransactions,
+		RestoredRecords: cut.RestoredRecords, AbortedTransactions: cut.AbortedTransactions, ReplayedRecords: cut.ReplayedRecords,
+		DetectedMS: betweenMS(cut.Start, cut.Detected), ExpelledMS: betweenMS(cut.Start, cut.Away),
+		RejoinedMS: betweenMS(cut.Healed, cut.Rejoined), RestoredMS: betweenMS(cut.Healed, cut.Restored), CaughtUpMS: betweenMS(cut.Healed, cut.CaughtUp),
 	}
 	if s.Elapsed > 0 {
 		began := s.At.Add(-s.Elapsed)
@@ -359,6 +381,14 @@ func sinceMS(d time.Duration) *int64 {
 		return nil
 	}
 	return new(d.Milliseconds())
+}
+
+// betweenMS is the time between two moments in milliseconds; one that has not come is not measured.
+func betweenMS(from, to time.Time) *int64 {
+	if from.IsZero() || to.IsZero() {
+		return nil
+	}
+	return new(to.Sub(from).Milliseconds())
 }
 
 // positiveMS is a duration in milliseconds; 0 has not been measured.

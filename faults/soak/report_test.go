@@ -33,7 +33,9 @@ func finished() *Snapshot {
 		Cuts: []Cut{
 			{
 				Instance: "i2", Direction: "both", Start: began.Add(10 * time.Second), Healed: began.Add(30 * time.Second), Expelled: true,
-				Takeover: 10400 * time.Millisecond, Recovered: 1500 * time.Millisecond, RestoredRecords: 90, AbortedTransactions: 3,
+				Takeover: 10400 * time.Millisecond, Recovered: 1500 * time.Millisecond, RestoredRecords: 90, AbortedTransactions: 3, ReplayedRecords: 40,
+				Detected: began.Add(12 * time.Second), Away: began.Add(20100 * time.Millisecond),
+				Rejoined: began.Add(31 * time.Second), Restored: began.Add(31200 * time.Millisecond), CaughtUp: began.Add(33 * time.Second),
 			},
 			{Instance: "i1", Direction: "in", Start: began.Add(5 * time.Second), Healed: began.Add(10 * time.Second), Takeover: -1},
 			{Instance: "i3", Direction: "out", Start: began.Add(50 * time.Second), Expelled: true, Takeover: -1, Recovered: -1},
@@ -120,10 +122,16 @@ func TestReport(t *testing.T) {
    "start_ms": 10000,
    "length_ms": 20000,
    "expelled": true,
+   "detected_ms": 2000,
+   "expelled_ms": 10100,
    "takeover_ms": 10400,
+   "rejoined_ms": 1000,
+   "restored_ms": 1200,
    "recovered_ms": 1500,
+   "caught_up_ms": 3000,
    "restored_records": 90,
-   "aborted_transactions": 3
+   "aborted_transactions": 3,
+   "replayed_records": 40
   },
   {
    "instance": "i1",
@@ -133,7 +141,8 @@ func TestReport(t *testing.T) {
    "expelled": false,
    "recovered_ms": 0,
    "restored_records": 0,
-   "aborted_transactions": 0
+   "aborted_transactions": 0,
+   "replayed_records": 0
   },
   {
    "instance": "i3",
@@ -141,9 +150,57 @@ func TestReport(t *testing.T) {
    "start_ms": 50000,
    "expelled": true,
    "restored_records": 0,
-   "aborted_transactions": 0
+   "aborted_transactions": 0,
+   "replayed_records": 0
   }
  ],
+ "recovery": {
+  "detected_ms": {
+   "count": 1,
+   "p50": 2000,
+   "p90": 2000,
+   "max": 2000
+  },
+  "expelled_ms": {
+   "count": 1,
+   "p50": 10100,
+   "p90": 10100,
+   "max": 10100
+  },
+  "takeover_ms": {
+   "count": 1,
+   "p50": 10400,
+   "p90": 10400,
+   "max": 10400
+  },
+  "rejoined_ms": {
+   "count": 1,
+   "p50": 1000,
+   "p90": 1000,
+   "max": 1000
+  },
+  "restored_ms": {
+   "count": 1,
+   "p50": 1200,
+   "p90": 1200,
+   "max": 1200
+  },
+  "recovered_ms": {
+   "count": 2,
+   "p50": 0,
+   "p90": 1500,
+   "max": 1500
+  },
+  "caught_up_ms": {
+   "count": 1,
+   "p50": 3000,
+   "p90": 3000,
+   "max": 3000
+  },
+  "restored_records": 90,
+  "aborted_transactions": 3,
+  "replayed_records": 40
+ },
  "faults": [
   {
    "kind": "panic",

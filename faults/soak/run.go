@@ -148,7 +148,7 @@ func (e *experiment) setPhase(phase string) {
 // observe is one tick: look at the instances, do what is due, publish.
 func (e *experiment) observe(now time.Time) {
 	statuses := e.s.statuses()
-	e.cuts.observe(now, statuses)
+	e.cuts.observe(now, statuses, e.s.Snapshot().Processed)
 	e.teller.tell(e.s.journal)
 	e.observeFaults(now, statuses)
 	switch e.phase {
@@ -169,6 +169,7 @@ func (e *experiment) observe(now time.Time) {
 	}
 	e.noteVerdict()
 	snap := e.publish(now, statuses)
+	e.noteFound(now, snap)
 	if every := e.s.cfg.Session.SnapshotInterval; every > 0 && now.After(e.nextLog) {
 		// From the time it was due, so that ticks do not add up to a drift.
 		if e.nextLog = e.nextLog.Add(every); e.nextLog.Before(now) {
@@ -341,6 +342,17 @@ func (e *experiment) noteVerdict() {
 	}
 	e.verdict = status.Verdict
 	e.s.journal.Emit(event)
+}
+
+// arrived counts the input records that have come in; below 0 if nobody knows.
+func (e *experiment) arrived() int64 {
+	switch {
+	case e.s.load != nil:
+		return e.s.load.Stats().Acked
+	case e.s.verifier != nil:
+		return e.s.verifier.Status().In
+	}
+	return -1
 }
 
 // processed counts input records whose effect is committed. The threads' count lacks transactions whose outcome they never

@@ -134,7 +134,7 @@ func (e *experiment) heal(m *member, now time.Time) {
 		return
 	}
 	m.link.Heal()
-	e.cuts.heal(m.name, now)
+	e.cuts.heal(m.name, now, e.arrived())
 	e.s.journal.Emit(journal.Event{
 		Kind: journal.KindFault, Level: journal.Info, Instance: m.name, Cause: "heal", Duration: now.Sub(since.Since),
 		Text: fmt.Sprintf("%s reaches the brokers again after %v", m.name, now.Sub(since.Since).Round(100*time.Millisecond)),

@@ -57,6 +57,8 @@ type Snapshot struct {
 
 	Transactions Transactions `json:"transactions"`
 
+	Found *ReportFound `json:"found,omitempty"` // the first sign that the run has failed; nil while there is none
+
 	Instances []Instance      `json:"instances"`
 	Elsewhere []Elsewhere     `json:"elsewhere,omitempty"` // members of the group in other processes
 	Cuts      []Cut           `json:"cuts"`                // in order of their start
@@ -92,6 +94,14 @@ type Cut struct {
 	Recovered           time.Duration `json:"recovered_ns"` // from Healed until all threads run in the group again and have committed
 	RestoredRecords     int64         `json:"restored_records"`
 	AbortedTransactions int64         `json:"aborted_transactions"`
+	ReplayedRecords     int64         `json:"replayed_records"` // processed in transactions that were given up
+
+	// The moments between; zero until they have come.
+	Detected time.Time `json:"detected,omitzero"`  // a thread of the instance shows DISCONNECTED
+	Away     time.Time `json:"away,omitzero"`      // the first of its tasks is another instance's
+	Rejoined time.Time `json:"rejoined,omitzero"`  // healed, and all its threads are in the group's present generation
+	Restored time.Time `json:"restored,omitzero"`  // and all their tasks are RUNNING
+	CaughtUp time.Time `json:"caught_up,omitzero"` // every record that had come in when it was healed is processed
 }
 
 // PlannedCut is a cut that the schedule will make.

@@ -367,9 +367,9 @@ func (g *stage) follow(instance string, d faults.Direction, length time.Duration
 		time.Sleep(observeEvery)
 		if cut.Healed.IsZero() && time.Since(start) >= length {
 			link.Heal()
-			g.own.heal(instance, time.Now())
+			g.own.heal(instance, time.Now(), -1)
 		}
-		g.own.observe(time.Now(), g.s.statuses())
+		g.own.observe(time.Now(), g.s.statuses(), 0)
 	}
 	if cut.Recovered < 0 {
 		g.Errorf("cut of %s (%s) for %v: not recovered %v after the heal", instance, d, length, limit)
