@@ -39,11 +39,7 @@ const mixedPause = 1.2
 func (p *planner) mixed() {
 	for _, instance := range p.Instances {
 		for at := p.upTo(4 * p.SessionTimeout); at < p.end(); at += p.upTo(8 * p.SessionTimeout) {
-			longest := p.SessionTimeout * 5 / 2
-			if p.rng.IntN(2) == 0 {
-				longest = p.SessionTimeout / 2
-			}
-			length := p.upTo(longest)
+			length := p.upTo(p.stormLength())
 			p.cut(instance, at, length, p.direction())
 			at += length
 		}

@@ -1,64 +1,99 @@
 package soak
 
 import (
-	"context"
-	"math/rand/v2"
+	"cmp"
+	"fmt"
+	"os"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"eostop/faults/verify"
-
-	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// endure runs a session in virtual time without judging it.
-func endure(t *testing.T, cfg Config) *Report {
-	t.Helper()
-	var report *Report
-	synctest.Test(t, func(t *testing.T) {
-		s, err := New(cfg, nil, Deps{FS: vfs.NewMem()})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := s.Start(context.Background()); err != nil {
-			t.Fatal(err)
-		}
-		if report, err = s.Wait(); err != nil {
-			t.Errorf("session: %v", err)
-		}
-		time.Sleep(3 * time.Minute)
-	})
-	return report
+// bugSeeds are the storms of the table in the README. The first find each bug early.
+func bugSeeds(profile string) []int64 {
+	if os.Getenv("EOSTOP_TEST_ALL") != "" {
+		return []int64{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}
+	}
+	return []int64{cmp.Or(map[string]int64{"commit-after-failed-send": 8, "forget-generation": 4}[profile], 1)}
 }
 
-// TestKnownBugsAreFound: under storms of cuts the verifier finds known bugs, or a thread dies of them. A bug needs the right moment,
-// so a storm may pass it by; several do not.
-func TestKnownBugsAreFound(t *testing.T) {
+// stormOf is what `eostop simulate --hours 1 --schedule storm` does.
+func stormOf(profile string, seed int64) Config {
+	cfg := Default()
+	SimulationDefaults(&cfg)
+	cfg.Faults.Profile, cfg.Faults.Schedule, cfg.Load.Duration, cfg.Load.Seed = profile, ScheduleStorm, time.Hour, seed
+	return cfg
+}
+
+// untilFound simulates until the verifier has found something, a thread has died, or the run is over.
+func untilFound(t *testing.T, cfg Config) *Report {
+	t.Helper()
+	s, err := NewSimulation(cfg, TestBubble(t), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	look := time.NewTicker(10 * time.Millisecond)
+	defer look.Stop()
+	for over := false; !over; {
+		select {
+		case <-s.Done():
+			over = true
+		case <-look.C:
+			snap := s.Snapshot()
+			over = snap != nil && snap.Found != nil
+		}
+	}
+	s.Stop(true)
+	r, err := s.Wait()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// TestAStormFindsEveryKnownBug: the verifier finds each bug profile, or a thread dies of it, within an hour of storm.
+func TestAStormFindsEveryKnownBug(t *testing.T) {
 	t.Parallel()
 	if raced {
 		t.Skip("says nothing about races that storms of the fixed program do not")
 	}
-	const storms = 8
-	for _, name := range []string{"no-reinit", "read-uncommitted-restore", "restart-on-fence", "shared-txn-id"} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			for n := range storms {
-				seed := rand.Uint64()
-				t.Logf("seed %d", seed)
-				rng := rand.New(rand.NewPCG(seed, 0))
-				cfg := small(8 * time.Minute)
-				cfg.Faults.Profile = name
-				cfg.Load.Seed = 1 + rng.Int64N(1<<30)
-				cfg.Faults.Cuts = storm(rng, &cfg, cfg.Load.Duration-30*time.Second)
-				r := endure(t, cfg)
-				t.Logf("%s: %v; died %d, replaced %d, witnesses %d", r.Verdict, r.Reasons, len(r.Threads.Died), r.Threads.Replaced, len(r.Witnesses))
-				if r.Verdict == verify.Violation || len(r.Threads.Died) > 0 {
-					t.Logf("found by storm %d", n+1)
-					return
+	for _, p := range profiles() {
+		if p.kafka || p.name == profileFixed {
+			continue
+		}
+		for _, seed := range bugSeeds(p.name) {
+			t.Run(fmt.Sprintf("%s/seed %d", p.name, seed), func(t *testing.T) {
+				t.Parallel()
+				r := untilFound(t, stormOf(p.name, seed))
+				if ExitCode(r) != ExitViolation || r.Found == nil {
+					t.Fatalf("not found: verdict %q, %v", r.Verdict, r.Reasons)
 				}
+				t.Logf("found after %d records: %s", r.Found.Records, r.Found.By)
+			})
+		}
+	}
+}
+
+// TestAStormIsSurvived: the storms that find the bugs find nothing in the fixed program.
+func TestAStormIsSurvived(t *testing.T) {
+	t.Parallel()
+	seeds := bugSeeds(profileFixed)
+	if raced {
+		seeds = nil // a minute has them all, see TestAStormOfCuts
+	}
+	for _, seed := range seeds {
+		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
+			t.Parallel()
+			cfg := stormOf(profileFixed, seed)
+			if os.Getenv("EOSTOP_TEST_ALL") == "" {
+				cfg.Load.Duration = 10 * time.Minute
 			}
-			t.Errorf("%s is not found", name)
+			r := untilFound(t, cfg)
+			if r.Verdict != verify.Clean || len(r.Threads.Died) > 0 || r.Found != nil {
+				t.Errorf("verdict %q, %v, died %v", r.Verdict, r.Reasons, r.Threads.Died)
+			}
 		})
 	}
 }

@@ -14,7 +14,7 @@ import (
 const (
 	ScheduleSoak     = "soak"      // each hour one instance is cut off for up to five minutes, each in turn
 	ScheduleSoak2019 = "soak-2019" // the same, with what brokers and disks of 2019 did by themselves
-	ScheduleStorm    = "storm"     // cuts of all instances and stalls of threads all the time
+	ScheduleStorm    = "storm"     // cuts of all instances, stalls of threads and wrong answers all the time
 	ScheduleTimeouts = "timeouts"  // cuts, stalls and late answers that are longer than the transaction time-out
 	ScheduleFlap     = "flap"      // each instance in turn loses its link fifty times in a row
 	ScheduleMixed    = "mixed"     // cuts, slow links, lost and wrong answers, stalls, and what brokers do, all the time
@@ -127,26 +127,32 @@ func (p *planner) soak() {
 	}
 }
 
-// storm cuts each instance off again and again. Half of the cuts are shorter than the session time-out, else almost every one
-// would expel somebody. What happens to one instance overlaps with what happens to the others as chance will have it.
+// storm cuts each instance off again and again, lets threads stand still, and answers requests with errors. Half of the cuts and
+// stalls are shorter than the session time-out, else almost every one would expel somebody. What happens to one instance overlaps
+// with what happens to the others as chance will have it: so an answer is wrong also while somebody is expelled, or a record is lost
+// while everything else of its transaction goes well.
 func (p *planner) storm() {
 	for _, instance := range p.Instances {
 		for at := p.upTo(p.SessionTimeout * 3 / 2); at < p.end(); at += p.upTo(3 * p.SessionTimeout) {
-			longest := p.SessionTimeout * 5 / 2
-			if p.rng.IntN(2) == 0 {
-				longest = p.SessionTimeout / 2
-			}
-			length := p.upTo(longest)
+			length := p.upTo(p.stormLength())
 			p.cut(instance, at, length, p.direction())
 			at += length
 		}
 	}
 	for at := p.upTo(2 * p.SessionTimeout); at < p.end(); at += p.upTo(2 * p.SessionTimeout) {
-		p.script.Faults = append(p.script.Faults, FaultSpec{
-			Kind: FaultStall, Instance: p.Instances[p.rng.IntN(len(p.Instances))], Thread: 1 + p.rng.IntN(p.Threads),
-			Start: at, Length: p.upTo(p.SessionTimeout * 3 / 2),
-		})
+		p.fault(FaultStall, p.someone(), 1+p.rng.IntN(p.Threads), "", at, p.upTo(p.stormLength()))
 	}
+	for at := p.upTo(p.SessionTimeout); at < p.end(); at += p.upTo(p.SessionTimeout) {
+		p.mixedError(at)
+	}
+}
+
+// stormLength is how long something lasts at most: long enough to be expelled, or too short for it.
+func (p *planner) stormLength() time.Duration {
+	if p.rng.IntN(2) == 0 {
+		return p.SessionTimeout / 2
+	}
+	return p.SessionTimeout * 5 / 2
 }
 
 // timeouts lets the transaction of each instance in turn time out: it is cut off, one of its threads stands still, or the answer to
