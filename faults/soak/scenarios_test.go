@@ -240,7 +240,8 @@ func scenariosOfRequests() map[string]func(*testing.T) {
 			},
 			check: wantTakeovers,
 		}),
-		"no-generation": scenarioOfGenerations,
+		"no-generation":      scenarioOfGenerations,
+		"stale-offset-fetch": scenarioOfStaleOffsets,
 		"concurrent-txn": tests(map[string]func(*testing.T){
 			"Produce":            scenario{length: 60 * time.Second, faults: []string{"error,instance=i1,api=Produce,txn=*,code=CONCURRENT_TRANSACTIONS@5s+20s"}}.run,
 			"AddPartitionsToTxn": scenario{length: 60 * time.Second, faults: []string{"error,instance=i1,api=AddPartitionsToTxn,code=CONCURRENT_TRANSACTIONS@5s+20s"}}.withVersion("3.7").run,
