@@ -87,14 +87,14 @@ func MatrixCells(seed int64, length time.Duration) []Cell {
 	for _, profile := range []string{"kafka-2.4.0-rc", "kafka-2.3", profileFixed} {
 		for _, guarantee := range []runtime.Guarantee{runtime.ExactlyOnce, runtime.AtLeastOnce} {
 			cell := Cell{Table: 1, Profile: profile, Guarantee: string(guarantee), rounds: 1, Wanted: []Cause{}}
-			chosen := 4 * time.Hour
+			chosen := 3 * time.Hour
 			switch {
 			case guarantee == runtime.AtLeastOnce:
-				chosen = 2 * time.Hour
+				chosen = time.Hour
 			case profile == "kafka-2.4.0-rc":
-				cell.Wanted, cell.rounds = causes2019, 5
+				cell.Wanted, cell.rounds = causes2019, 7
 			case profile == "kafka-2.3":
-				cell.Wanted, cell.rounds = []Cause{CauseUnknownID}, 3
+				cell.Wanted, cell.rounds = []Cause{CauseUnknownID}, 4
 			}
 			cell.cfg = matrixConfig(profile, guarantee, seed, hours(chosen))
 			cell.cfg.Faults.Schedule = ScheduleSoak2019
