@@ -90,7 +90,7 @@ func New(cfg Config, top *topology.Topology, env Env) (*Instance, error) {
 		inst.metrics.SetState(string(to))
 	})
 	directory, err := state.OpenDirectory(state.DirectoryConfig{
-		Path: cfg.StateDir, ClusterID: env.ClusterID, FS: env.FS, Recording: cfg.RecordingLevel,
+		Path: cfg.StateDir, ClusterID: env.ClusterID, ApplicationID: cfg.ApplicationID, FS: env.FS, Recording: cfg.RecordingLevel,
 		RegisterBeforeOpen: cfg.Policy.RegisterBeforeOpen, OpenStoreHook: env.OnOpenStore,
 		Warn: func(text string) { inst.log.Warn(text) },
 	})

@@ -1,9 +1,6 @@
 package soak
 
 import (
-	"context"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -147,70 +144,6 @@ func TestCheckFindsWhatIsWrong(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-func TestCleanRemovesWhatARunHasLeft(t *testing.T) {
-	t.Parallel()
-	cfg := reachable(t)
-	admin := administrator(t, &cfg)
-	// Of an application whose name begins alike, and topics that are of nobody we know.
-	for _, topic := range []string{"safe-2-input", "other", "safe-archive"} {
-		if _, err := admin.CreateTopic(t.Context(), 1, 1, nil, topic); err != nil {
-			t.Fatal(err)
-		}
-	}
-	s, err := New(cfg, nil, Deps{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	for s.Snapshot().Phase == PhaseStarting {
-		select {
-		case <-s.Done():
-		case <-time.After(50 * time.Millisecond):
-		}
-	}
-	if _, err := PlanClean(t.Context(), &cfg); err == nil || !strings.Contains(err.Error(), "the application runs") {
-		t.Errorf("plan while the application runs: %v", err)
-	}
-	if _, err := s.Wait(); err != nil {
-		t.Fatal(err)
-	}
-	// A folder of another cluster, and one of somebody else.
-	foreign := filepath.Join(cfg.Runtime.StateDir, "notes")
-	if err := os.Mkdir(foreign, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	plan := func() *CleanPlan {
-		p, err := PlanClean(t.Context(), &cfg)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(p.Close)
-		return p
-	}
-	p := plan()
-	if len(p.Topics) != 18 || !p.Group || len(p.Folders) != cfg.Runtime.Instances || !slices.Equal(p.LeftAlone, []string{"safe-2-input", "safe-archive"}) {
-		t.Errorf("plan:\n%s", p.Text())
-	}
-	if err := p.Run(context.WithoutCancel(t.Context())); err != nil {
-		t.Fatal(err)
-	}
-	if p := plan(); !p.Empty() || !strings.Contains(p.Text(), "there is nothing of application safe") {
-		t.Errorf("left:\n%s", p.Text())
-	}
-	topics, err := admin.ListTopics(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := topics.Names(); !slices.Equal(got, []string{"other", "safe-2-input", "safe-archive"}) {
-		t.Errorf("topics left: %v", got)
-	}
-	if _, err := os.Stat(foreign); err != nil {
-		t.Errorf("a folder of somebody else: %v", err)
 	}
 }
 

@@ -104,7 +104,7 @@ func ownTopics(applicationID string) map[string]bool {
 	return own
 }
 
-// findFolders looks for state directories of this cluster, and of no other.
+// findFolders looks for state directories of the application on this cluster. Those that do not say whose they are it leaves alone.
 func (p *CleanPlan) findFolders(cfg *Config) (err error) {
 	if p.root, err = stateHome(cfg); err != nil {
 		return err
@@ -118,7 +118,8 @@ func (p *CleanPlan) findFolders(cfg *Config) (err error) {
 	}
 	for _, entry := range entries {
 		folder := filepath.Join(p.root, entry.Name())
-		if entry.IsDir() && state.ClusterOf(folder) == p.cluster.id {
+		cluster, application := state.OwnerOf(folder)
+		if entry.IsDir() && cluster == p.cluster.id && application == p.ApplicationID {
 			p.Folders = append(p.Folders, folder)
 		}
 	}
@@ -174,7 +175,7 @@ func (p *CleanPlan) Run(ctx context.Context) error {
 		}
 	}
 	for _, folder := range p.Folders {
-		errs = append(errs, removeState(folder, p.cluster.id))
+		errs = append(errs, removeState(folder, p.cluster.id, p.ApplicationID))
 	}
 	if len(p.Folders) > 0 {
 		// Only if nothing else is in it.
@@ -194,8 +195,8 @@ func entriesOf(folder string) []os.DirEntry {
 }
 
 // removeState removes a state directory that nobody has open.
-func removeState(folder, clusterID string) error {
-	directory, err := state.OpenDirectory(state.DirectoryConfig{Path: folder, ClusterID: clusterID})
+func removeState(folder, clusterID, applicationID string) error {
+	directory, err := state.OpenDirectory(state.DirectoryConfig{Path: folder, ClusterID: clusterID, ApplicationID: applicationID})
 	if err != nil {
 		return Runf("remove %s: %w", folder, err)
 	}

@@ -292,10 +292,13 @@ func (s *Session) openInstances() error {
 	return nil
 }
 
-// stateError sorts the errors of a state directory: one that belongs to another cluster is a mistake of the user, the rest
-// is a machine that cannot run the session.
+// stateError sorts the errors of a state directory: one that belongs to another cluster or application is a mistake of the
+// user, the rest is a machine that cannot run the session.
 func stateError(err error) error {
 	if _, ok := errors.AsType[*state.ClusterMismatchError](err); ok {
+		return &UsageError{err}
+	}
+	if _, ok := errors.AsType[*state.ApplicationMismatchError](err); ok {
 		return &UsageError{err}
 	}
 	if _, ok := errors.AsType[*state.LockedError](err); ok {

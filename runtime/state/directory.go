@@ -33,6 +33,8 @@ type DirectoryConfig struct {
 	Path string
 	// ClusterID is the cluster that the stores belong to. It is remembered in the directory; "" skips the check.
 	ClusterID string
+	// ApplicationID is the application that the stores belong to. It is remembered in the directory; "" skips the check.
+	ApplicationID string
 	// FS holds the directory; nil is the disk.
 	FS vfs.FS
 	// Recording says how much the stores measure of themselves.
@@ -80,7 +82,8 @@ type Directory struct {
 type storeKey struct{ task, name string }
 
 // OpenDirectory creates the directory if need be, locks it, and reads or makes its identity. The error is a *LockedError if somebody
-// else has it open, and a *ClusterMismatchError if it belongs to another cluster.
+// else has it open, a *ClusterMismatchError if it belongs to another cluster, and an *ApplicationMismatchError if it belongs to another
+// application.
 func OpenDirectory(config DirectoryConfig) (*Directory, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
@@ -102,7 +105,7 @@ func OpenDirectory(config DirectoryConfig) (*Directory, error) {
 	if err != nil {
 		return nil, &LockedError{Path: d.path, Err: err}
 	}
-	if err := d.identify(config.ClusterID); err != nil {
+	if err := d.identify(); err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
 	d.lock = lock

@@ -151,6 +151,45 @@ func TestClusterMismatch(t *testing.T) {
 	must(t, openDisk(t, path, "").Close())
 }
 
+// TestApplicationMismatch: a directory is one application's on one cluster, and an attempt with the wrong ones leaves no trace in it.
+func TestApplicationMismatch(t *testing.T) {
+	path := t.TempDir()
+	open := func(cluster, application string) error {
+		d, err := OpenDirectory(DirectoryConfig{Path: path, ClusterID: cluster, ApplicationID: application})
+		if err != nil {
+			return err
+		}
+		return d.Close()
+	}
+	owner := func(want ...string) {
+		t.Helper()
+		if cluster, application := OwnerOf(path); cluster != want[0] || application != want[1] {
+			t.Errorf("directory of application %q on cluster %q, want %q", application, cluster, want)
+		}
+	}
+	owner("", "")
+	must(t, open("c1", "")) // a directory that does not know its application is adopted by the first that uses it
+	owner("c1", "")
+	if _, ok := errors.AsType[*ClusterMismatchError](open("c2", "b")); !ok {
+		t.Error("no mismatch of clusters")
+	}
+	owner("c1", "")
+	must(t, open("c1", "a"))
+	owner("c1", "a")
+	err := open("c1", "b")
+	mismatch, ok := errors.AsType[*ApplicationMismatchError](err)
+	if !ok {
+		t.Fatalf("other application: %v", err)
+	}
+	for _, part := range []string{mismatch.Path, `"a"`, `"b"`} {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("%q does not name %s", err, part)
+		}
+	}
+	owner("c1", "a")
+	must(t, open("c1", "a"))
+}
+
 func TestUnreadableProcessMetadata(t *testing.T) {
 	for _, content := range []string{"", "{", `{"processId":"nonsense"}`, `{"processId":"00000000-0000-0000-0000-000000000000"}`, "{}"} {
 		t.Run(content, func(t *testing.T) {

@@ -41,6 +41,18 @@ func (e *ClusterMismatchError) Error() string {
 		e.Path, e.Stored, e.Actual)
 }
 
+// ApplicationMismatchError says that a state directory was filled by another application: its stores would be taken for state that they are not.
+type ApplicationMismatchError struct {
+	Path   string // the state directory
+	Stored string // id of the application that the directory belongs to
+	Actual string // id of the application that was to use it
+}
+
+func (e *ApplicationMismatchError) Error() string {
+	return fmt.Sprintf("state directory %s belongs to application %q, not to %q: choose another state directory",
+		e.Path, e.Stored, e.Actual)
+}
+
 // CheckpointError says that a checkpoint file cannot be understood. It wraps ErrBroken: the stores of the task cannot be trusted then.
 type CheckpointError struct {
 	Path    string

@@ -14,8 +14,9 @@ import (
 )
 
 const (
-	processFile = "kafka-streams-process-metadata" // the name and the content are Kafka Streams' own
-	clusterFile = "cluster-id"
+	processFile     = "kafka-streams-process-metadata" // the name and the content are Kafka Streams' own
+	clusterFile     = "cluster-id"
+	applicationFile = "application-id"
 )
 
 // processMetadata is the content of processFile.
@@ -24,8 +25,8 @@ type processMetadata struct {
 }
 
 // identify reads who the directory belongs to, and writes down what was not known yet.
-func (d *Directory) identify(clusterID string) error {
-	if err := d.checkCluster(clusterID); err != nil {
+func (d *Directory) identify() error {
+	if err := d.checkOwner(); err != nil {
 		return err
 	}
 	data, err := d.readFile(d.file(processFile))
@@ -48,25 +49,43 @@ func (d *Directory) identify(clusterID string) error {
 	return nil
 }
 
-func (d *Directory) checkCluster(id string) error {
-	if id == "" {
-		return nil
-	}
-	data, err := d.readFile(d.file(clusterFile))
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("read cluster id in state directory %s: %w", d.path, err)
-	}
-	switch stored := strings.TrimSpace(string(data)); stored {
-	case id:
-		return nil
-	case "":
-		if err := d.writeFile(d.file(clusterFile), []byte(id+"\n")); err != nil {
-			return fmt.Errorf("write cluster id in state directory %s: %w", d.path, err)
+// checkOwner compares the cluster and the application that the directory belongs to. Nothing is written before both are known to be the right
+// ones; a directory that does not know one of them gets it.
+func (d *Directory) checkOwner() error {
+	type unknown struct{ file, id string }
+	var missing []unknown
+	for _, owner := range []struct {
+		file, id string
+		mismatch func(stored string) error
+	}{
+		{clusterFile, d.config.ClusterID, func(stored string) error {
+			return &ClusterMismatchError{Path: d.path, Stored: stored, Actual: d.config.ClusterID}
+		}},
+		{applicationFile, d.config.ApplicationID, func(stored string) error {
+			return &ApplicationMismatchError{Path: d.path, Stored: stored, Actual: d.config.ApplicationID}
+		}},
+	} {
+		if owner.id == "" {
+			continue
 		}
-		return nil
-	default:
-		return &ClusterMismatchError{Path: d.path, Stored: stored, Actual: id}
+		data, err := d.readFile(d.file(owner.file))
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("read %s in state directory %s: %w", owner.file, d.path, err)
+		}
+		switch stored := strings.TrimSpace(string(data)); stored {
+		case owner.id:
+		case "":
+			missing = append(missing, unknown{owner.file, owner.id})
+		default:
+			return owner.mismatch(stored)
+		}
 	}
+	for _, m := range missing {
+		if err := d.writeFile(d.file(m.file), []byte(m.id+"\n")); err != nil {
+			return fmt.Errorf("write %s in state directory %s: %w", m.file, d.path, err)
+		}
+	}
+	return nil
 }
 
 func (d *Directory) readFile(path string) (data []byte, err error) {
@@ -105,15 +124,18 @@ func (d *Directory) writeFile(path string, data []byte) error {
 	return d.syncFolder(d.fs.PathDir(path))
 }
 
-// ClusterOf returns the id of the cluster that the state directory at path on the disk belongs to; empty if it is no state
-// directory, or is tied to no cluster.
-func ClusterOf(path string) string {
+// OwnerOf returns the ids of the cluster and of the application that the state directory at path on the disk belongs to. They are empty if it
+// is no state directory, or does not know them.
+func OwnerOf(path string) (clusterID, applicationID string) {
 	if _, err := os.Stat(filepath.Join(path, processFile)); err != nil {
-		return ""
+		return "", ""
 	}
-	data, err := os.ReadFile(filepath.Join(path, clusterFile))
-	if err != nil {
-		return ""
+	read := func(file string) string {
+		data, err := os.ReadFile(filepath.Join(path, file))
+		if err != nil {
+			return ""
+		}
+		return strings.TrimSpace(string(data))
 	}
-	return strings.TrimSpace(string(data))
+	return read(clusterFile), read(applicationFile)
 }
