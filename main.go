@@ -275,7 +275,7 @@ func (p *program) clean(ctx context.Context) error {
 	}
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	plan, err := soak.PlanClean(ctx, &loaded.Config)
+	plan, err := soak.PlanClean(ctx, &loaded.Config, loaded.Chosen("application.topology"))
 	if err != nil {
 		return err
 	}

@@ -91,15 +91,6 @@ func (c *Config) program() (*topology.Topology, ProgramTopics, error) {
 	return program, named.topics(c.Application.ID), nil
 }
 
-// builtinTopics are the topics of each built-in program for an application.
-func builtinTopics(applicationID string) []ProgramTopics {
-	var all []ProgramTopics
-	for _, b := range append(builtins(), eosTests()...) {
-		all = append(all, b.topics(applicationID))
-	}
-	return all
-}
-
 // inspection collects findings.
 type inspection struct {
 	*cluster

@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -26,15 +24,18 @@ type CleanPlan struct {
 	Topics        []string // that are removed
 	Group         bool     // whether there is a group
 	Folders       []string // state directories of instances
-	LeftAlone     []string // topics whose names begin as the application's, but which no built-in program has
+	LeftAlone     []Left   // what is near to the application, but not known to be its own
 
 	cluster *cluster
 	root    string // of the folders
 }
 
-// PlanClean finds out what there is. It refuses to plan while the group has members: they would create everything anew.
-// The caller closes the plan.
-func PlanClean(ctx context.Context, cfg *Config) (*CleanPlan, error) {
+// Left is what is not removed, a topic or a folder, and why.
+type Left struct{ Name, Why string }
+
+// PlanClean finds out what there is. Chosen says that only topics of the configuration's program are meant; otherwise those of all built-in ones
+// are. It refuses to plan while the group has members: they would create everything anew. The caller closes the plan.
+func PlanClean(ctx context.Context, cfg *Config, chosen bool) (*CleanPlan, error) {
 	if len(cfg.Cluster.Brokers) == 0 {
 		return nil, Usagef("cluster.brokers: is missing; name the cluster with --brokers (the embedded broker leaves nothing)")
 	}
@@ -43,7 +44,12 @@ func PlanClean(ctx context.Context, cfg *Config) (*CleanPlan, error) {
 		return nil, err
 	}
 	p := &CleanPlan{ApplicationID: cfg.Application.ID, cluster: c}
-	if err := p.find(ctx, cfg); err != nil {
+	programs := append(builtins(), eosTests()...)
+	if chosen {
+		program, _ := findBuiltin(cfg.Application.Topology)
+		programs = []builtin{program}
+	}
+	if err := p.find(ctx, cfg, programs); err != nil {
 		p.Close()
 		return nil, err
 	}
@@ -56,7 +62,7 @@ func (p *CleanPlan) Close() { p.cluster.close() }
 // Empty says whether there is nothing to remove.
 func (p *CleanPlan) Empty() bool { return len(p.Topics) == 0 && !p.Group && len(p.Folders) == 0 }
 
-func (p *CleanPlan) find(ctx context.Context, cfg *Config) error {
+func (p *CleanPlan) find(ctx context.Context, cfg *Config, programs []builtin) error {
 	ctx, cancel := context.WithTimeout(ctx, cleanTimeout)
 	defer cancel()
 	groups, err := p.cluster.admin.DescribeGroups(ctx, p.ApplicationID)
@@ -72,36 +78,10 @@ func (p *CleanPlan) find(ctx context.Context, cfg *Config) error {
 	default:
 		p.Group = group.Err == nil && group.State != "Dead" && group.State != ""
 	}
-	existing, err := p.cluster.admin.ListTopics(ctx)
-	if err != nil {
-		return Runf("list topics: %w", err)
-	}
-	own := ownTopics(p.ApplicationID)
-	for _, name := range existing.Names() {
-		switch {
-		case own[name]:
-			p.Topics = append(p.Topics, name)
-		case strings.HasPrefix(name, p.ApplicationID+"-"):
-			p.LeftAlone = append(p.LeftAlone, name)
-		}
+	if err := p.findTopics(ctx, cfg, programs); err != nil {
+		return err
 	}
 	return p.findFolders(cfg)
-}
-
-// ownTopics are the names of all topics that the built-in programs create for an application. Topics that do not carry its
-// name are somebody else's.
-func ownTopics(applicationID string) map[string]bool {
-	own := map[string]bool{}
-	for _, topics := range builtinTopics(applicationID) {
-		all := append(slices.Collect(maps.Values(topics.Outputs)), slices.Collect(maps.Values(topics.Changelogs))...)
-		all = append(append(all, topics.Repartitions...), topics.Input)
-		for _, name := range all {
-			if strings.HasPrefix(name, applicationID+"-") {
-				own[name] = true
-			}
-		}
-	}
-	return own
 }
 
 // findFolders looks for state directories of the application on this cluster. Those that do not say whose they are it leaves alone.
@@ -119,8 +99,12 @@ func (p *CleanPlan) findFolders(cfg *Config) (err error) {
 	for _, entry := range entries {
 		folder := filepath.Join(p.root, entry.Name())
 		cluster, application := state.OwnerOf(folder)
-		if entry.IsDir() && cluster == p.cluster.id && application == p.ApplicationID {
+		switch {
+		case !entry.IsDir() || cluster != p.cluster.id:
+		case application == p.ApplicationID:
 			p.Folders = append(p.Folders, folder)
+		case application == "":
+			p.LeftAlone = append(p.LeftAlone, Left{folder, "state of this cluster that does not say of which application"})
 		}
 	}
 	return nil
@@ -138,8 +122,8 @@ func (p *CleanPlan) Text() string {
 	for _, folder := range p.Folders {
 		fmt.Fprintf(&b, "state  %s\n", folder)
 	}
-	for _, topic := range p.LeftAlone {
-		fmt.Fprintf(&b, "left   %s (of no built-in program)\n", topic)
+	for _, left := range p.LeftAlone {
+		fmt.Fprintf(&b, "left   %s: %s\n", left.Name, left.Why)
 	}
 	if p.Empty() {
 		fmt.Fprintf(&b, "there is nothing of application %s on cluster %s and in %s\n", p.ApplicationID, p.cluster.id, p.root)

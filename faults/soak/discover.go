@@ -89,7 +89,7 @@ func (c *cluster) discover(ctx context.Context, applicationID string) (*Verified
 		}
 	})
 	written, notes := c.writtenBy(ctx, applicationID, existing)
-	others := c.longerNames(ctx, applicationID)
+	others, _ := c.longerNames(ctx, applicationID) // Who may not list groups has no others to tell apart.
 	t := &VerifiedTopics{Inputs: []string{}, Outputs: []string{}, Repartitions: []string{}, Changelogs: []string{}}
 	for _, name := range existing.Names() {
 		own := strings.HasPrefix(name, applicationID+"-") && !slices.ContainsFunc(others, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
@@ -113,10 +113,10 @@ func (c *cluster) discover(ctx context.Context, applicationID string) (*Verified
 }
 
 // longerNames returns the prefixes of other applications whose names begin as that of the given one.
-func (c *cluster) longerNames(ctx context.Context, applicationID string) []string {
+func (c *cluster) longerNames(ctx context.Context, applicationID string) ([]string, error) {
 	groups, err := c.admin.ListGroups(ctx)
 	if err != nil {
-		return nil // Who may not list groups has no others to tell apart.
+		return nil, err
 	}
 	var prefixes []string
 	for _, group := range groups.Groups() {
@@ -124,7 +124,7 @@ func (c *cluster) longerNames(ctx context.Context, applicationID string) []strin
 			prefixes = append(prefixes, group+"-")
 		}
 	}
-	return prefixes
+	return prefixes, nil
 }
 
 // writtenBy finds the topics to which transactional ids of the application have written, as far as brokers remember: by the ids that

@@ -88,7 +88,7 @@ func performScript(t *testing.T, cfg Config, script func(*stage)) *Report {
 // tidy removes what the experiments of a configuration have left.
 func tidy(t *testing.T, cfg *Config) {
 	t.Helper()
-	p, err := PlanClean(t.Context(), cfg)
+	p, err := PlanClean(t.Context(), cfg, true)
 	if err != nil {
 		t.Fatal(err)
 	}
