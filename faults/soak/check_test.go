@@ -1,6 +1,7 @@
 package soak
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -142,6 +143,36 @@ func TestCheckFindsWhatIsWrong(t *testing.T) {
 				if err := try(t, cfg); err == nil || !strings.Contains(err.Error(), tt.want) {
 					t.Errorf("a run says %v; want %s", err, tt.want)
 				}
+			}
+		})
+	}
+}
+
+// It is the cluster that knows which transaction time-outs it takes.
+func TestTransactionTimeoutOfTheCluster(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		opts []kfake.Opt
+		want string // empty = it is taken
+	}{
+		{"default", nil, "transaction time-out: 20m, valid: up to 15m is more than the brokers take: INVALID_TRANSACTION_TIMEOUT"},
+		{"raised", []kfake.Opt{kfake.BrokerConfigs(map[string]string{"transaction.max.timeout.ms": "3600000"})}, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			cfg := reachable(t, tt.opts...)
+			cfg.Runtime.TransactionTimeout = 20 * time.Minute
+			err := try(t, cfg)
+			if tt.want == "" {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			run, ok := errors.AsType[*RunError](err)
+			if !ok || strings.Contains(run.Error(), "\n") || !strings.HasPrefix(run.Error(), tt.want) ||
+				!strings.HasSuffix(run.Error(), "lower runtime.transaction_timeout, or raise transaction.max.timeout.ms of the brokers") {
+				t.Errorf("%v; want a RunError of one line with %q", err, tt.want)
 			}
 		})
 	}

@@ -87,6 +87,7 @@ func TestValidateNamesKeyAndValidValues(t *testing.T) {
 		{"session, embedded", func(c *Config) { c.Runtime.SessionTimeout = 5 * time.Second }, `runtime.session_timeout: 5s is out of range; valid: 6s to 30m`},
 		{"heartbeat", func(c *Config) { c.Runtime.HeartbeatInterval = 10 * time.Second }, `runtime.heartbeat_interval: 10s is out of range; valid: above 0s and below runtime.session_timeout (10s)`},
 		{"transaction", func(c *Config) { c.Runtime.TransactionTimeout = time.Millisecond }, `runtime.transaction_timeout: 1ms is out of range`},
+		{"transaction, embedded", func(c *Config) { c.Runtime.TransactionTimeout = 20 * time.Minute }, `runtime.transaction_timeout: 20m is out of range; valid: above runtime.commit_interval (100ms) and up to 15m`},
 		{"rebalance", func(c *Config) { c.Runtime.RebalanceTimeout = 0 }, `runtime.rebalance_timeout: 0s`},
 		{"cache", func(c *Config) { c.Runtime.StoreCache = 5 }, `runtime.store_cache: 5 is too small`},
 		{"memtable", func(c *Config) { c.Runtime.StoreMemtable = 5 }, `runtime.store_memtable: 5 is out of range`},

@@ -157,7 +157,8 @@ func (i *inspection) transactions(ctx context.Context, settings map[string]strin
 	}
 	wanted := i.cfg.Runtime.TransactionTimeout
 	found := formatDuration(wanted)
-	if highest, ok := limit(settings, "transaction.max.timeout.ms"); ok {
+	highest, known := limit(settings, "transaction.max.timeout.ms")
+	if known {
 		found += ", valid: up to " + formatDuration(highest)
 	}
 	id := i.cfg.Application.ID + "-check"
@@ -172,7 +173,7 @@ func (i *inspection) transactions(ctx context.Context, settings map[string]strin
 	case err == nil, errors.Is(err, kerr.ConcurrentTransactions): // another check at this moment
 		i.add("transactions", CheckOK, "allowed with ids "+i.cfg.Application.ID+"-..", "")
 		i.add("transaction time-out", CheckOK, found, "")
-	case errors.Is(err, kerr.InvalidTransactionTimeout):
+	case errors.Is(err, kerr.InvalidTransactionTimeout), !isAnswer(err) && known && wanted > highest:
 		i.add("transaction time-out", CheckFailed, fmt.Sprintf("%s is more than the brokers take: %v", found, err),
 			"lower runtime.transaction_timeout, or raise transaction.max.timeout.ms of the brokers")
 	case isRefused(err):

@@ -159,6 +159,10 @@ func TestSecuredKafkaRefuses(t *testing.T) {
 		}},
 		{"no right to topics", "TOPIC_AUTHORIZATION_FAILED", func(s *secured, c *Config) { s.grant(c, "User:app", "topics") }},
 		{"no right to the group", "may not be joined", func(s *secured, c *Config) { s.grant(c, "User:app", "group") }},
+		{"transaction time-out", "lower runtime.transaction_timeout, or raise transaction.max.timeout.ms", func(s *secured, c *Config) {
+			s.grant(c, "User:app", "")
+			c.Runtime.TransactionTimeout = 20 * time.Minute // five more than brokers allow by default
+		}},
 		{"no right to transactions", "transactions: not allowed", func(s *secured, c *Config) { s.grant(c, "User:app", "transactions") }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

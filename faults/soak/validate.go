@@ -22,11 +22,12 @@ const (
 )
 
 // Limits of values. The first three are those that brokers have when nothing else is configured
-// (group.min.session.timeout.ms, group.max.session.timeout.ms since KIP-389, transaction.max.timeout.ms).
+// (group.min.session.timeout.ms, group.max.session.timeout.ms since KIP-389, transaction.max.timeout.ms), and so the embedded one.
 const (
 	minSessionTimeout     = 6 * time.Second
 	maxSessionTimeout     = 30 * time.Minute
 	maxTransactionTimeout = 15 * time.Minute
+	maxRequestTimeout     = math.MaxInt32 * time.Millisecond // what a request can carry
 	maxInstances          = 64
 	maxThreads            = 64
 	maxNodes              = 100
@@ -166,18 +167,18 @@ func (v *validator) runtime() {
 	v.duration("runtime.commit_interval", r.CommitInterval, time.Millisecond, maxTransactionTimeout)
 	v.duration("runtime.poll_interval", r.PollInterval, time.Millisecond, time.Minute)
 	v.duration("runtime.fetch_max_wait", r.FetchMaxWait, time.Millisecond, maxFetchWait)
-	shortest := 100 * time.Millisecond // A real cluster may be configured for anything.
+	shortest, longest := 100*time.Millisecond, maxRequestTimeout // A real cluster may be configured for anything.
 	if len(v.config.Cluster.Brokers) == 0 {
-		shortest = minSessionTimeout
+		shortest, longest = minSessionTimeout, maxTransactionTimeout
 	}
 	v.duration("runtime.session_timeout", r.SessionTimeout, shortest, maxSessionTimeout)
 	v.check(r.HeartbeatInterval > 0 && r.HeartbeatInterval < r.SessionTimeout, "runtime.heartbeat_interval",
 		"%s is out of range; valid: above 0s and below runtime.session_timeout (%s)",
 		formatDuration(r.HeartbeatInterval), formatDuration(r.SessionTimeout))
 	v.duration("runtime.rebalance_timeout", r.RebalanceTimeout, 100*time.Millisecond, time.Hour)
-	v.check(r.TransactionTimeout > r.CommitInterval && r.TransactionTimeout <= maxTransactionTimeout, "runtime.transaction_timeout",
+	v.check(r.TransactionTimeout > r.CommitInterval && r.TransactionTimeout <= longest, "runtime.transaction_timeout",
 		"%s is out of range; valid: above runtime.commit_interval (%s) and up to %s",
-		formatDuration(r.TransactionTimeout), formatDuration(r.CommitInterval), formatDuration(maxTransactionTimeout))
+		formatDuration(r.TransactionTimeout), formatDuration(r.CommitInterval), formatDuration(longest))
 	v.check(r.StoreCache >= 1<<20, "runtime.store_cache", "%s is too small; valid: 1MiB and more", r.StoreCache)
 	v.check(r.StoreMemtable >= 64<<10 && r.StoreMemtable <= 1<<30, "runtime.store_memtable",
 		"%s is out of range; valid: 64KiB to 1GiB", r.StoreMemtable)
