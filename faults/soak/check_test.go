@@ -90,6 +90,40 @@ func TestCheckOfABusyCluster(t *testing.T) {
 	}
 }
 
+// A coordinator that never gets ready takes no time from the rest.
+func TestCheckOfASlowCoordinator(t *testing.T) {
+	t.Parallel()
+	c, err := kfake.NewCluster(kfake.NumBrokers(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.ControlKey(int16(kmsg.InitProducerID), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		response := req.ResponseKind().(*kmsg.InitProducerIDResponse)
+		response.ErrorCode = kerr.CoordinatorLoadInProgress.Code
+		return response, nil, true
+	})
+	cfg := small(2 * time.Second)
+	cfg.Cluster.Brokers, cfg.Application.ID = c.ListenAddrs(), "slow"
+	report, err := CheckCluster(t.Context(), &cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for check, want := range map[string]string{"transactions": CheckUnknown, "group slow": CheckOK, "session time-out": CheckOK, "input slow-input": CheckOK} {
+		if f := found(t, report, check); f.Result != want {
+			t.Errorf("%+v; want %s", f, want)
+		}
+	}
+	cfg.Runtime.TransactionTimeout = 20 * time.Minute // The settings of the brokers say enough.
+	if report, err = CheckCluster(t.Context(), &cfg); err != nil {
+		t.Fatal(err)
+	}
+	if f := found(t, report, "transaction time-out"); f.Result != CheckFailed || report.Fit {
+		t.Errorf("%+v; fit: %t", f, report.Fit)
+	}
+}
+
 func TestCheckFindsWhatIsWrong(t *testing.T) {
 	for _, tt := range []struct {
 		name   string

@@ -19,6 +19,8 @@ import (
 const (
 	reachTimeout = 8 * time.Second // for brokers that take connections but do not answer
 	dialTimeout  = 5 * time.Second // for a connection
+	// Opening a cluster and all checks of it take no longer together, so that who waits learns within 15 s.
+	admitTimeout = 14 * time.Second
 )
 
 // cluster is where the application runs: the embedded broker or a real one.

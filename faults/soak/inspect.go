@@ -49,6 +49,8 @@ func isV2(g runtime.Guarantee) bool { return g == runtime.ExactlyOnceV2 }
 
 // versions asks each broker what it can do.
 func (i *inspection) versions(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
 	all, err := i.admin.ApiVersions(ctx)
 	if err != nil {
 		i.add("brokers", CheckFailed, fmt.Sprintf("do not say what they can do: %v", err), "")
@@ -127,6 +129,8 @@ func transactionVersion(all kadm.BrokersApiVersions) string {
 
 // brokerSettings reads the settings of the brokers; nil where we may not.
 func (i *inspection) brokerSettings(ctx context.Context) map[string]string {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
 	meta, err := i.admin.BrokerMetadata(ctx)
 	if err != nil || len(meta.Brokers) == 0 {
 		return nil
@@ -161,6 +165,8 @@ func (i *inspection) transactions(ctx context.Context, settings map[string]strin
 	if known {
 		found += ", valid: up to " + formatDuration(highest)
 	}
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
 	id := i.cfg.Application.ID + "-check"
 	request := kmsg.NewPtrInitProducerIDRequest()
 	request.TransactionalID, request.TransactionTimeoutMillis = &id, int32(wanted.Milliseconds())
@@ -188,6 +194,8 @@ func (i *inspection) transactions(ctx context.Context, settings map[string]strin
 // group tries to join the group as a member that it does not know, with the time-outs of a run. The answer says whether
 // we would be let in; nobody becomes a member by it.
 func (i *inspection) group(ctx context.Context, settings map[string]string) {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
 	wanted := i.cfg.Runtime.SessionTimeout
 	found := formatDuration(wanted)
 	lowest, ok1 := limit(settings, "group.min.session.timeout.ms")

@@ -203,7 +203,9 @@ func (s *Session) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if s.cluster, err = openCluster(ctx, &s.cfg); err != nil {
+	admission, cancel := context.WithTimeout(ctx, admitTimeout)
+	defer cancel()
+	if s.cluster, err = openCluster(admission, &s.cfg); err != nil {
 		return err
 	}
 	s.events = journal.NewLog(s.logHeader(), int(s.cfg.Session.Memory))
@@ -213,7 +215,7 @@ func (s *Session) open(ctx context.Context) error {
 			return Runf("session.file: %w", err)
 		}
 	}
-	if err := s.admit(ctx); err != nil {
+	if err := s.admit(admission); err != nil {
 		return err
 	}
 	if s.program != nil {
