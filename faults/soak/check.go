@@ -107,6 +107,7 @@ func (i *inspection) add(check, result, found, advice string) {
 // inspect makes all checks of a real cluster, in the order in which people would ask. The context bounds them together.
 func (c *cluster) inspect(ctx context.Context, cfg *Config, program *topology.Topology, topics ProgramTopics) ([]Finding, error) {
 	i := &inspection{cluster: c, cfg: cfg}
+	i.secrecy()
 	i.versions(ctx)
 	settings := i.brokerSettings(ctx)
 	i.transactions(ctx, settings)

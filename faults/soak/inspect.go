@@ -112,6 +112,13 @@ func (i *inspection) versions(ctx context.Context) {
 	}
 }
 
+// secrecy warns where everybody on the way reads the password.
+func (i *inspection) secrecy() {
+	if i.settings.SASL.Mechanism == mechanismPlain && !i.settings.TLS.Enabled {
+		i.add("password", CheckWarning, "PLAIN without TLS sends it in the clear", "set cluster.tls.enabled and use a listener with TLS, or use SCRAM")
+	}
+}
+
 // transactionVersion says which transaction protocol the cluster has finalized.
 func transactionVersion(all kadm.BrokersApiVersions) string {
 	for _, v := range all {

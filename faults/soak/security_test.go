@@ -230,6 +230,20 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// A password that everybody on the way can read is worth a warning, and no more.
+func TestCheckOfAPasswordInTheClear(t *testing.T) {
+	t.Parallel()
+	cfg := reachable(t, kfake.EnableSASL(), kfake.Superuser("PLAIN", "u", sesame))
+	cfg.Cluster.SASL = SASLSettings{Mechanism: mechanismPlain, Username: "u", Password: sesame}
+	report, err := CheckCluster(t.Context(), &cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f := found(t, report, "password"); f.Result != CheckWarning || !report.Fit {
+		t.Errorf("%+v; fit: %t", f, report.Fit)
+	}
+}
+
 // allow makes entries for the application's user.
 func allow(resource kmsg.ACLResourceType, name string, pattern kmsg.ACLResourcePatternType, operations ...kmsg.ACLOperation) []kfake.ACL {
 	var all []kfake.ACL
