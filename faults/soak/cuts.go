@@ -68,8 +68,9 @@ func (c *cutTracker) heal(instance string, at time.Time, arrived int64) {
 	}
 }
 
-// observe looks at all instances, and at the number of input records that are processed, and notes what has happened since.
-func (c *cutTracker) observe(now time.Time, instances []runtime.InstanceStatus, processed int64) {
+// observe looks at all instances, at the members in other processes, and at the number of input records that are processed, and notes
+// what has happened since.
+func (c *cutTracker) observe(now time.Time, instances []runtime.InstanceStatus, others []Elsewhere, processed int64) {
 	for i, cut := range c.cuts {
 		if cut.settled {
 			continue
@@ -79,6 +80,7 @@ func (c *cutTracker) observe(now time.Time, instances []runtime.InstanceStatus, 
 		superseded := slices.ContainsFunc(c.cuts[i+1:], func(later *trackedCut) bool { return later.Instance == cut.Instance })
 		if !cut.finished {
 			cut.observeTakeover(now, instances)
+			cut.observeOthers(now, others)
 			cut.observeRecovery(now, instances)
 			after := sum(instances)
 			cut.RestoredRecords = after.restored - cut.before.restored
@@ -125,11 +127,28 @@ func (c *trackedCut) observeTakeover(now time.Time, instances []runtime.Instance
 			}
 		}
 	}
-	if c.Expelled && c.Away.IsZero() {
-		c.Away = now
-	}
+	c.noteExpulsion(now)
 	if len(c.tasks) > 0 && committed == len(c.tasks) {
 		c.Takeover = last.Sub(c.Start)
+	}
+}
+
+// observeOthers looks for the instance's tasks in other processes. Whether they have committed there those processes know alone, so
+// then nobody here can tell when the last task was taken over.
+func (c *trackedCut) observeOthers(now time.Time, others []Elsewhere) {
+	for i := range others {
+		for _, t := range others[i].Threads {
+			c.Expelled = c.Expelled || slices.ContainsFunc(t.Tasks, func(task runtime.TaskStatus) bool {
+				return slices.Contains(c.tasks, task.ID) && task.Since.After(c.Start)
+			})
+		}
+	}
+	c.noteExpulsion(now)
+}
+
+func (c *trackedCut) noteExpulsion(now time.Time) {
+	if c.Expelled && c.Away.IsZero() {
+		c.Away = now
 	}
 }
 

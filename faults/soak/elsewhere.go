@@ -41,6 +41,7 @@ func (s *Session) watchElsewhere(ctx context.Context) {
 		cancel()
 		if group := groups[s.cfg.Application.ID]; err == nil && group.Err == nil && (group.State == "Stable" || group.State == "Empty") {
 			others := elsewhere(described(group.Members), s.ownMembers(), sourceTopics(s.program, s.cfg.Application.ID))
+			sinceSeen(others, s.others(), time.Now())
 			s.elsewhere.Store(&others)
 		}
 		select {
@@ -51,15 +52,42 @@ func (s *Session) watchElsewhere(ctx context.Context) {
 	}
 }
 
+// others returns what was heard last of members in other processes. Nobody may change it.
+func (s *Session) others() []Elsewhere {
+	if others := s.elsewhere.Load(); others != nil {
+		return *others
+	}
+	return nil
+}
+
+// sinceSeen sets since when each task is known to be a member's: now, unless the member had it before.
+func sinceSeen(others, before []Elsewhere, now time.Time) {
+	type owned struct{ member, task string }
+	since := map[owned]time.Time{}
+	for i := range before {
+		for _, t := range before[i].Threads {
+			for _, task := range t.Tasks {
+				since[owned{t.MemberID, task.ID}] = task.Since
+			}
+		}
+	}
+	for i := range others {
+		for _, t := range others[i].Threads {
+			for k := range t.Tasks {
+				t.Tasks[k].Since = now
+				if at, ok := since[owned{t.MemberID, t.Tasks[k].ID}]; ok {
+					t.Tasks[k].Since = at
+				}
+			}
+		}
+	}
+}
+
 // remoteDigests names the stores of tasks in other processes, which cannot be asked for digests.
 func (s *Session) remoteDigests() []verify.StoreDigest {
-	others := s.elsewhere.Load()
-	if others == nil {
-		return nil
-	}
 	subs := s.program.SubTopologies()
 	var digests []verify.StoreDigest
-	for _, instance := range *others {
+	for _, instance := range s.others() {
 		for i := range instance.Threads {
 			for _, task := range instance.Threads[i].Tasks {
 				var id runtime.TaskID

@@ -67,9 +67,7 @@ func (e *experiment) publish(now time.Time, statuses []runtime.InstanceStatus) *
 		snap.ThreadsDied += len(deaths)
 		snap.ThreadsReplaced += replaced
 	}
-	if others := s.elsewhere.Load(); others != nil {
-		snap.Elsewhere = *others
-	}
+	snap.Elsewhere = s.others()
 	if s.load != nil {
 		load := s.load.Stats()
 		snap.In = load.Acked

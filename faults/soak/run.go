@@ -148,7 +148,7 @@ func (e *experiment) setPhase(phase string) {
 // observe is one tick: look at the instances, do what is due, publish.
 func (e *experiment) observe(now time.Time) {
 	statuses := e.s.statuses()
-	e.cuts.observe(now, statuses, e.s.Snapshot().Processed)
+	e.cuts.observe(now, statuses, e.s.others(), e.s.Snapshot().Processed)
 	e.teller.tell(e.s.journal)
 	e.observeFaults(now, statuses)
 	switch e.phase {

@@ -369,7 +369,7 @@ func (g *stage) follow(instance string, d faults.Direction, length time.Duration
 			link.Heal()
 			g.own.heal(instance, time.Now(), -1)
 		}
-		g.own.observe(time.Now(), g.s.statuses(), 0)
+		g.own.observe(time.Now(), g.s.statuses(), nil, 0)
 	}
 	if cut.Recovered < 0 {
 		g.Errorf("cut of %s (%s) for %v: not recovered %v after the heal", instance, d, length, limit)
