@@ -17,58 +17,76 @@ import (
 // fencingLimit is how long the leader may take to abort what expelled members left open.
 const fencingLimit = 2 * time.Second
 
+// fencedLimit bounds how many ids of members that have not come back an assignment carries: they only tell those who do come back
+// why, and every member gets them all.
+const fencedLimit = 100
+
 // fence initialises the transactional ids that the previous assignment names and no present member uses: that aborts what expelled
 // members left, which takers would otherwise wait for until the coordinator's scan, and refuses what is still on its way from them.
-// It can only abort, never commit. Ids that are over are left alone. Failures are ignored: then the takers wait. It returns the ids of
-// all members, and the fenced ids whose members have not come back yet.
+// It can only abort, never commit. Ids that are over are left alone. A failure costs time: the takers wait, and the next leader tries
+// again. It returns the ids of all members, with those whose fencing failed, and the fenced ids whose members have not come back yet.
 func (b *balance) fence(ctx context.Context) (current, fenced []string) {
+	var known []string // of the previous assignment; a leader that is new hears of it from the others
 	for i := range b.subscriptions {
 		current = append(current, b.subscriptions[i].ids()...)
+		known = append(known, b.subscriptions[i].Known...)
 	}
-	slices.Sort(current)
-	current = slices.Compact(current)
-	previous := b.member.latest.Load()
-	if previous == nil || !b.member.thread.instance.cfg.ActiveFencing {
+	current, known = sorted(current), sorted(known)
+	inst := b.member.thread.instance
+	if !inst.cfg.ActiveFencing {
 		return current, nil
 	}
-	fenced = slices.Clone(previous.Fenced)
-	var gone []string
-	for _, id := range previous.TransactionalIDs {
-		if !slices.Contains(current, id) {
-			gone = append(gone, id)
-		}
+	if previous := b.member.latest.Load(); previous != nil {
+		fenced = slices.Clone(previous.Fenced)
+		known = sorted(append(known, previous.TransactionalIDs...))
 	}
+	// A member that is back learns it from this assignment; the next one need not say it again.
+	fenced = slices.DeleteFunc(fenced, func(id string) bool { return slices.Contains(current, id) && slices.Contains(known, id) })
+
+	gone := slices.DeleteFunc(slices.Clone(known), func(id string) bool { return slices.Contains(current, id) })
 	ctx, cancel := context.WithTimeout(ctx, fencingLimit)
 	defer cancel()
-	inst := b.member.thread.instance
 	described := inst.admin.transactions(ctx, gone)
 	gone = slices.DeleteFunc(gone, func(id string) bool {
 		d, ok := described[id]
 		return ok && over(d, isTaskTransactionalID(inst.cfg.ApplicationID, id))
 	})
+	errs := make([]error, len(gone))
 	var wg sync.WaitGroup
-	for _, id := range gone {
+	for i, id := range gone {
 		wg.Go(func() {
-			err := inst.admin.initProducerID(ctx, id, inst.cfg.TransactionTimeout)
-			e := journal.Event{
-				Kind: journal.KindTransaction, Level: journal.Info, TransactionalID: id, To: "ABORTED", Cause: "fenced by the group after expulsion",
-				Text: fmt.Sprintf("The group aborts what expelled producer %s left open", id),
-			}
-			if err != nil {
-				e.Level, e.Error = journal.Warn, err.Error()
-			}
-			b.member.thread.emit(e)
+			errs[i] = b.member.thread.guard(func() error { return inst.admin.initProducerID(ctx, id, inst.cfg.TransactionTimeout) })
+			b.sayFenced(id, errs[i])
 		})
 	}
 	wg.Wait()
-	fenced = append(fenced, gone...)
-	// A member that is back learns it from this assignment; the next one need not say it again.
-	returned := func(id string) bool {
-		return slices.Contains(current, id) && slices.Contains(previous.TransactionalIDs, id)
+	for i, id := range gone {
+		if errs[i] != nil {
+			current = append(current, id)
+		} else {
+			fenced = append(fenced, id)
+		}
 	}
-	fenced = slices.DeleteFunc(fenced, returned)
-	slices.Sort(fenced)
-	return current, slices.Compact(fenced)
+	fenced = sorted(fenced)
+	return sorted(current), fenced[:min(len(fenced), fencedLimit)]
+}
+
+func (b *balance) sayFenced(id string, err error) {
+	e := journal.Event{
+		Kind: journal.KindTransaction, Level: journal.Info, TransactionalID: id, To: "ABORTED", Cause: "fenced by the group after expulsion",
+		Text: fmt.Sprintf("The group aborts what expelled producer %s left open", id),
+	}
+	if err != nil {
+		e.Level, e.To, e.Error = journal.Warn, "", err.Error()
+		e.Text = fmt.Sprintf("The group cannot abort what expelled producer %s left open: %v", id, err)
+	}
+	b.member.thread.emit(e)
+}
+
+// sorted returns strings in order, each once. It may change those it is given.
+func sorted(list []string) []string {
+	slices.Sort(list)
+	return slices.Compact(list)
 }
 
 // over reports whether nothing can come any more under a transactional id: it is not known, or nothing was written since it was
@@ -102,6 +120,5 @@ func (b *balance) handOut(common *assignment, now plan) {
 	}
 	common.Fenced = slices.DeleteFunc(common.Fenced, func(id string) bool { return slices.Contains(given, id) })
 	common.TransactionalIDs = append(slices.Clone(common.TransactionalIDs), given...)
-	slices.Sort(common.TransactionalIDs)
-	common.TransactionalIDs = slices.Compact(common.TransactionalIDs)
+	common.TransactionalIDs = sorted(common.TransactionalIDs)
 }

@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 
@@ -114,6 +115,60 @@ func TestWhatIsOver(t *testing.T) {
 	for id, want := range map[string]bool{"app-1_0": true, "app-1-1": false, "other-1_0": false, "app-9f4_2-1": false} {
 		if got := isTaskTransactionalID("app", id); got != want {
 			t.Errorf("%s is of a task: %v", id, got)
+		}
+	}
+}
+
+// TestANewLeaderKnowsWhomToFence: the former leader is gone, and with it the member that it had led. The others have heard who there was.
+func TestANewLeaderKnowsWhomToFence(t *testing.T) {
+	l := newLeader(t, nil)
+	l.leaveOpen("app-9-1")
+	l.initialised()
+	told := l.rebalance(leading(nil), joined("old", 5, sub("2", func(s *subscription) { s.Known = []string{"app-1-1", "app-2-1", "app-9-1"} })))
+	if ids := l.initialised(); !slices.Equal(ids, []string{"app-9-1"}) || !slices.Equal(told["old"].Fenced, ids) {
+		t.Errorf("%v were fenced and %v are said to be, want app-9-1", ids, told["old"].Fenced)
+	}
+}
+
+// TestAFenceThatFailsIsTriedAgain: nobody is told that a member was fenced who was not, and the next rebalance tries once more.
+func TestAFenceThatFailsIsTriedAgain(t *testing.T) {
+	l := newLeader(t, nil)
+	l.rebalance(leading(nil), joined("gone", 5, sub("2", nil)))
+	l.leaveOpen("app-2-1")
+	refused := true
+	l.cluster.ControlKey(kmsg.InitProducerID.Int16(), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		l.cluster.KeepControl()
+		if !refused {
+			return nil, nil, false
+		}
+		resp := req.ResponseKind().(*kmsg.InitProducerIDResponse)
+		resp.ErrorCode = kerr.TransactionalIDAuthorizationFailed.Code
+		return resp, nil, true
+	})
+	a := l.rebalance(leading(nil))["leader"]
+	if len(a.Fenced) != 0 || !slices.Contains(a.TransactionalIDs, "app-2-1") {
+		t.Errorf("after a failure %v are said to be fenced, and the next leader hears of %v", a.Fenced, a.TransactionalIDs)
+	}
+	refused = false
+	if a = l.rebalance(leading(nil))["leader"]; !slices.Equal(a.Fenced, []string{"app-2-1"}) || slices.Contains(a.TransactionalIDs, "app-2-1") {
+		t.Errorf("then %v are said to be fenced, and the next leader hears of %v", a.Fenced, a.TransactionalIDs)
+	}
+}
+
+// TestFencedIsBounded: members that never come back must not make each assignment longer for good.
+func TestFencedIsBounded(t *testing.T) {
+	l := newLeader(t, nil)
+	known := make([]string, 2*fencedLimit)
+	for i := range known {
+		known[i] = fmt.Sprintf("app-p%03d-1", i)
+	}
+	for range 2 {
+		l.cluster.ControlKey(kmsg.DescribeTransactions.Int16(), func(kmsg.Request) (kmsg.Response, error, bool) {
+			return nil, errors.New("a broker before 3.0"), true
+		})
+		a := l.rebalance(leading(func(s *subscription) { s.Known = known }))["leader"]
+		if len(a.Fenced) != fencedLimit {
+			t.Errorf("%d ids are said to be fenced, want %d", len(a.Fenced), fencedLimit)
 		}
 	}
 }

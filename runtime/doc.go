@@ -64,8 +64,8 @@
 //   - Errors are classified by their root cause at one place, errors.go; of joined ones the gravest decides. Clean-up paths raise no
 //     new error. TestErrorsByTheirCause, TestClassifyJoined, TestErrorsInStoreFlushes, TestErrorsInAbort, TestErrorsInClose
 //   - What is registered for a store goes away with its task, whatever became of the store. TestMetricsByRecordingLevel
-//   - The group's leader aborts what expelled members left open, and nothing else. TestLeaderFencesWhatExpelledMembersLeft,
-//     TestACleanLeaverIsNotFenced
+//   - The group's leader fences the producers of members that are gone, unless they have said that nothing is to come, and nobody
+//     else's. TestLeaderFencesWhatExpelledMembersLeft, TestACleanLeaverIsNotFenced, TestANewLeaderKnowsWhomToFence
 //
 // # Where Kafka Streams' classes are
 //

@@ -63,10 +63,11 @@ func (i *Instance) RemoveThread(ctx context.Context) (string, error) {
 	return t.name, nil
 }
 
-// forgetDead drops threads that have ended; what they counted stays. The caller holds the lock.
+// forgetDead drops threads that have ended; what they counted stays. One that has failed keeps its place until it is decided whether
+// another one takes it. The caller holds the lock.
 func (i *Instance) forgetDead() {
 	i.threads = slices.DeleteFunc(i.threads, func(t *StreamThread) bool {
-		if !t.in(ThreadDead) {
+		if !t.in(ThreadDead) || t.failedAt.Load() != nil {
 			return false
 		}
 		counted := t.counters.load()
@@ -83,9 +84,7 @@ func (i *Instance) Resume() {
 	i.paused.Store(false)
 	for _, t := range i.list() {
 		t.interrupt()
-		if u := t.updater; u != nil {
-			u.waker.wake()
-		}
+		t.ask(func() { t.updater.waker.wake() })
 	}
 }
 

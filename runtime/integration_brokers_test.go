@@ -2,11 +2,14 @@ package runtime_test
 
 import (
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"eostop/runtime"
 	"eostop/runtime/journal"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // TestABrokerThatIsTooOld: before Kafka 2.5 nothing would fence an expelled member of exactly_once_v2. The start fails with words that help, and
@@ -59,6 +62,7 @@ func TestACleanLeaverIsNotFenced(t *testing.T) {
 				slowCommits(cfg)
 				cfg.TransactionTimeout = 40 * time.Second // longer than the session's
 			}
+			initialised := c.initialised()
 			one, two := c.start("i1", program, change), c.start("i2", program, change)
 			c.awaitRunning(late, 4, one, two)
 			sent := int64(0)
@@ -77,7 +81,12 @@ func TestACleanLeaverIsNotFenced(t *testing.T) {
 			}
 			for range 3 {
 				work()
+				before := initialised()
 				two.close()
+				// With a producer for each thread it says that nothing is to come; the id of a task is its next owner's business.
+				if n := initialised() - before; m.guarantee == runtime.ExactlyOnceV2 && n != len(two.Status().Threads) {
+					c.Errorf("%d ids were initialised as the instance closed, want that of each thread", n)
+				}
 				work()
 				two.restart(nil)
 				c.awaitRunning(late, 4, one, two)
@@ -102,4 +111,14 @@ func TestACleanLeaverIsNotFenced(t *testing.T) {
 			one.wantDeaths(0, 0)
 		})
 	})
+}
+
+// initialised returns a function that counts the transactional ids that were initialised so far.
+func (c *cluster) initialised() func() int {
+	c.Helper()
+	var n atomic.Int64
+	if err := c.broker.Observe(kmsg.InitProducerID.Int16(), func(kmsg.Request) { n.Add(1) }); err != nil {
+		c.Fatal(err)
+	}
+	return func() int { return int(n.Load()) }
 }

@@ -10,7 +10,10 @@ import (
 	"time"
 
 	"eostop/runtime"
+	"eostop/runtime/journal"
 	"eostop/runtime/topology"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // The tests of this file are those of Kafka's StreamsUncaughtExceptionHandlerIntegrationTest, under its names.
@@ -111,6 +114,10 @@ func testReplaceThreads(t *testing.T, threads int) {
 			h := &handled{response: runtime.ReplaceThread}
 			partitions := int32(threads)
 			c.create(partitions, "in", "out")
+			var left atomic.Int64
+			if err := c.broker.Observe(kmsg.LeaveGroup.Int16(), func(kmsg.Request) { left.Add(1) }); err != nil {
+				c.Fatal(err)
+			}
 			i := c.start("i1", mapProgram(t, failOn(666, int64(threads))), func(cfg *runtime.Config) {
 				cfg.StreamThreads, cfg.UncaughtHandler = threads, h.handle
 			})
@@ -129,6 +136,19 @@ func testReplaceThreads(t *testing.T, threads int) {
 			c.awaitCommitted(late, "in")
 			c.wantCopied("in", "out")
 			i.wantDeaths(threads, threads)
+			// A dead thread leaves the group, so that nobody waits for its session to run out, and its successor says how long it took.
+			if n := left.Load(); n != int64(threads) {
+				c.Errorf("%d members have left the group, want %d", n, threads)
+			}
+			var took []time.Duration
+			for _, e := range c.events(journal.KindThreadState) {
+				if e.To == "REPLACED" {
+					took = append(took, e.Duration)
+				}
+			}
+			if len(took) != threads || slices.ContainsFunc(took, func(d time.Duration) bool { return d > 5*time.Second }) {
+				c.Errorf("threads were replaced after %v, want %d of them, within half a session time-out", took, threads)
+			}
 			if n := h.count(); n != threads {
 				c.Errorf("the handler was asked %d times, want %d", n, threads)
 			}

@@ -251,3 +251,33 @@ func TestNoReplacementWhileClosing(t *testing.T) {
 		t.Errorf("got %+v, %d replaced", deaths, replaced)
 	}
 }
+
+// TestAThreadKeepsItsPlaceUntilItsDeathIsDecided: the handler of a death, or somebody else meanwhile, adds and removes threads.
+func TestAThreadKeepsItsPlaceUntilItsDeathIsDecided(t *testing.T) {
+	var inst *Instance
+	inst = newTestInstance(t, twoStepTopology(t, 0, nil), func(cfg *Config) {
+		cfg.UncaughtHandler = func(string, error) UncaughtResponse {
+			inst.mu.Lock()
+			defer inst.mu.Unlock()
+			inst.forgetDead()
+			return ShutdownApplication
+		}
+	})
+	inst.state = newStateMachine("Stream-client i1", InstanceRunning, instanceTransitions, nil)
+	dead := newThread(t.Context(), inst, 1)
+	dead.state = newStateMachine("stream-thread", ThreadDead, threadTransitions, nil)
+	failed := time.Now().Add(-time.Minute)
+	dead.failedAt.Store(&failed)
+	inst.threads = []*StreamThread{dead, newThread(t.Context(), inst, 2)}
+	inst.onThreadDeath(dead, errors.New("boom"))
+	if len(inst.threads) != 2 || inst.threads[0] != dead {
+		t.Error("the thread was forgotten before it was decided what follows")
+	}
+	if deaths, _ := inst.Deaths(); len(deaths) != 1 || !deaths[0].At.Equal(failed) {
+		t.Errorf("%+v, want a death when the error came", deaths)
+	}
+	inst.forgetDead()
+	if len(inst.threads) != 1 {
+		t.Error("the thread is not forgotten")
+	}
+}

@@ -191,7 +191,7 @@ func (m *membership) subscription() subscription {
 		s.TransactionalID = s.TransactionalIDs[0]
 	}
 	if a := m.latest.Load(); a != nil {
-		s.PerTask, s.Promised, s.PromisedStandby = a.ExactlyOnce, a.Promised, a.PromisedStandby
+		s.PerTask, s.Promised, s.PromisedStandby, s.Known = a.ExactlyOnce, a.Promised, a.PromisedStandby, a.TransactionalIDs
 	}
 	return s
 }

@@ -212,7 +212,7 @@ func (t *StreamThread) noteFenced(fenced []string) {
 		t.lastCause = "fenced by the group after expulsion"
 		t.emit(journal.Event{
 			Kind: journal.KindProducer, Level: journal.Info, TransactionalID: id, Cause: t.lastCause,
-			Text: fmt.Sprintf("stream-thread [%s] The group had aborted this thread's open transaction after it was expelled", t.name),
+			Text: fmt.Sprintf("stream-thread [%s] The group has fenced this thread's producer, and aborted what it had open, after it was expelled", t.name),
 		})
 	}
 }

@@ -137,7 +137,12 @@ func (t *StreamThread) abandonSlot(slot *producerSlot, err error, cause string) 
 		}
 		t.detach(task)
 		if err := task.revive(); err != nil {
-			return err
+			// Going back is a clean-up path, which must not end the thread. The task is opened anew; that will tell what is wrong.
+			t.log().Warn("the task cannot go on with its stores", "task", task.id.String(), "error", err)
+			delete(t.tasks, task.id)
+			if err := t.closeTask(task, false); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -211,6 +211,7 @@ func (s *producerSlot) discard(err error, cause string) {
 	}
 	for _, task := range s.thread.slotTasks(s) {
 		c.replayed.Add(uint64(task.uncommitted))
+		task.uncommitted = 0 // it may be discarded once more
 	}
 	s.leftOpen = s.leftOpen || aborted
 	s.cause = cause

@@ -39,6 +39,9 @@ type subscription struct {
 	Guarantee       Guarantee `json:"guarantee,omitempty"`
 	// TransactionalIDs are the ids that the member may have an open transaction under: see transactionalIDs.
 	TransactionalIDs []string `json:"txns,omitempty"`
+	// Known are the ids of all members as of the last assignment that this member got: a new leader has no last assignment of its own,
+	// and must know whom to fence.
+	Known []string `json:"known,omitempty"`
 	// PerTask says that the last assignment that this member got was one with members of guarantee exactly_once: a new leader
 	// has no last assignment of its own.
 	PerTask bool `json:"per_task,omitempty"`

@@ -28,8 +28,9 @@ type StreamThread struct {
 	name     string
 	index    int
 	instance *Instance
-	began    time.Time    // when run began
-	replaced *ThreadDeath // the thread that it replaces; nil if none, or once this one has run
+	began    time.Time                 // when run began
+	replaced *ThreadDeath              // the thread that it replaces; nil if none, or once this one has run
+	failedAt atomic.Pointer[time.Time] // when it got the error that ends it; nil once somebody has decided what follows from it
 	state    *stateMachine[ThreadState]
 	monitor  connectionMonitor
 	counters counters
@@ -135,6 +136,8 @@ func (t *StreamThread) run() error {
 		return nil
 	})
 	if err != nil {
+		now := time.Now()
+		t.failedAt.Store(&now)
 		err = t.inOldWords(err)
 	}
 	t.shutdown(err)

@@ -20,7 +20,7 @@ const errorCloseTimeout = 20 * time.Second
 func (i *Instance) onThreadDeath(t *StreamThread, err error) {
 	v := classify(err)
 	cause := v.name
-	death := ThreadDeath{Thread: t.name, At: time.Now(), Cause: cause, Error: err.Error(), Class: v.class, Unexpected: !v.known}
+	death := ThreadDeath{Thread: t.name, At: t.failedSince(), Cause: cause, Error: err.Error(), Class: v.class, Unexpected: !v.known}
 
 	if i.env.Journal != nil {
 		death.Log = lastWords(i.env.Journal.Tail(lastEvents), t.name)
@@ -37,6 +37,7 @@ func (i *Instance) onThreadDeath(t *StreamThread, err error) {
 	}
 	var next *StreamThread
 	i.mu.Lock()
+	t.failedAt.Store(nil) // from now on it may be forgotten
 	// Close changes the state before it takes the lock and tells the threads that are there: a thread added after that would
 	// never be told.
 	if current, _ := i.state.get(); response == ReplaceThread && (current == InstanceRunning || current == InstanceRebalancing) {
@@ -73,6 +74,14 @@ func (i *Instance) onThreadDeath(t *StreamThread, err error) {
 		})
 		i.fail()
 	}
+}
+
+// failedSince returns when the thread got the error that has ended it.
+func (t *StreamThread) failedSince() time.Time {
+	if at := t.failedAt.Load(); at != nil {
+		return *at
+	}
+	return time.Now()
 }
 
 // lastEvents are searched for what a thread said when it died.
@@ -191,6 +200,6 @@ func (i *Instance) requestShutdown() {
 		return
 	}
 	for _, t := range alive {
-		t.ask(t.member.requestShutdown)
+		t.ask(func() { t.member.requestShutdown() }) // it may not have joined yet
 	}
 }

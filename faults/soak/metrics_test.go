@@ -37,6 +37,7 @@ func busy() *Snapshot {
 	}
 	thread.Processed, thread.ProcessedInputs, thread.Committed, thread.Aborted, thread.Fenced, thread.UnknownOutcome = 1, 2, 3, 4, 5, 6
 	thread.Migrated, thread.Corrupted, thread.RestoredRecords, thread.Wiped, thread.Rebuilt = 7, 8, 9, 10, 11
+	thread.Replayed = 12
 	return &Snapshot{
 		Phase: PhaseRunning, Elapsed: 90 * time.Second, ApplicationID: "app", Topology: "soak", Guarantee: "exactly_once_v2", Profile: "fixed",
 		BrokerKind: "embedded", BrokerVersion: "3.7", Seed: 42, TargetRate: 100, InRate: 99, ProcessedRate: 98, In: 1000, Processed: 990, Lag: 10,
@@ -55,7 +56,7 @@ func busy() *Snapshot {
 			{Instance: "i2", Direction: "both", Takeover: 9 * time.Second, Recovered: time.Second, RestoredRecords: 5, AbortedTransactions: 1},
 			{Instance: "i2", Direction: "in", Takeover: 11 * time.Second, Recovered: -1, RestoredRecords: 77, AbortedTransactions: 2},
 			{Instance: "i1", Direction: "out", Takeover: -1, Recovered: 2500 * time.Millisecond}, // nobody was left to take over
-			{Instance: "i2", Direction: "in", Takeover: 12 * time.Second, Recovered: -1, RestoredRecords: 78, AbortedTransactions: 3},
+			{Instance: "i2", Direction: "in", Takeover: 12 * time.Second, Recovered: -1, RestoredRecords: 78, AbortedTransactions: 3, ReplayedRecords: 13},
 		},
 	}
 }
@@ -169,6 +170,7 @@ func TestMetricsOfASnapshot(t *testing.T) {
 		"thread_restored_records_total":        {thread: 9},
 		"thread_wiped_stores_total":            {thread: 10},
 		"thread_rebuilt_stores_total":          {thread: 11},
+		"thread_replayed_records_total":        {thread: 12},
 		"task_state":                           {"i1 RUNNING 0_1 i1-StreamThread-1": 1, "i1 RESTORING 0_2 i1-StreamThread-1": 1},
 		"task_lag_records":                     {task: 12}, // the other's is not known
 		"task_restore_remaining_records":       {task: 0, "i1 0_2 i1-StreamThread-1": 500},
@@ -184,6 +186,7 @@ func TestMetricsOfASnapshot(t *testing.T) {
 		"cut_takeover_seconds":                 {"i2": 12}, // of the last one, which has not recovered yet
 		"cut_restored_records":                 {"i1": 0, "i2": 78},
 		"cut_aborted_transactions":             {"i1": 0, "i2": 3},
+		"cut_replayed_records":                 {"i1": 0, "i2": 13},
 	} {
 		if got := all.values("eostop_" + name); !maps.Equal(got, want) {
 			t.Errorf("%s is %v, want %v", name, got, want)

@@ -153,7 +153,12 @@ func exercise(r *Registry, instance string) {
 		share.Add(time.Millisecond)
 	}
 	updater.Restored(10)
-	thread.Producer("p1").TxnInit(time.Millisecond)
+	producer := thread.Producer("p1")
+	for _, note := range []func(time.Duration){
+		producer.TxnInit, producer.TxnBegin, producer.TxnSendOffsets, producer.TxnCommit, producer.TxnAbort, producer.Flush,
+	} {
+		note(time.Millisecond)
+	}
 	consumer := thread.Consumer("c1")
 	consumer.Polled()
 	consumer.Rebalanced(time.Second)

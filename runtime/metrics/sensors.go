@@ -19,13 +19,17 @@ func (c *Counter) Add(n int) {
 	}
 }
 
-// Elapsed sums up time that was spent.
-type Elapsed struct{ n atomic.Int64 }
+// Elapsed sums up time that was spent. It is absent until there was any, be it no time at all.
+type Elapsed struct {
+	n    atomic.Int64
+	seen atomic.Bool
+}
 
 // Add adds time that was spent.
 func (e *Elapsed) Add(took time.Duration) {
-	if e != nil && took > 0 {
-		e.n.Add(int64(took))
+	if e != nil {
+		e.n.Add(int64(max(0, took)))
+		e.seen.Store(true)
 	}
 }
 
@@ -203,7 +207,7 @@ func (b builder) elapsed(name, what string) *Elapsed {
 	}
 	e := &Elapsed{}
 	b.add(b.family(name+"-ns-total", prometheus.CounterValue, Info, "Time spent "+what+", in nanoseconds."), func(time.Duration) (float64, bool) {
-		return float64(e.n.Load()), true
+		return float64(e.n.Load()), e.seen.Load()
 	})
 	return e
 }
