@@ -30,6 +30,17 @@ func (e *thrown) Unwrap() error { return e.err }
 
 // TestErrorsByTheirCause: the rows of the table that no broker can bring about, because the client notices them first or because they
 // are a matter of what wraps what.
+//
+// Rows of the tables that have no counterpart here, and why:
+//   - Serialization and IllegalState @ CB: a record is serialised before the client gets it (see "serializer of a sink"), and a client
+//     that is closed has no task any more.
+//   - ClassCastException: the compiler checks types; what Build can find only then is refused (TestBuildRefuses of package topology),
+//     as TopologyException is.
+//   - Timeout in punctuate: a punctuator sends as a processor does, and is told as late.
+//   - NoOffsetForPartition: an input without a committed offset begins at its log start.
+//   - "closing a non-reassigned suspended task fails": no task stays suspended beyond a rebalance. What fails in a close is in
+//     TestErrorsInClose.
+//   - "task data record for closed task": what is fetched for a partition that no task has is dropped.
 func TestErrorsByTheirCause(t *testing.T) {
 	t.Parallel()
 	wrap := func(what string, err error) error { return &thrown{what, err} }
