@@ -3,6 +3,7 @@ package runtime
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -279,5 +280,53 @@ func TestAThreadKeepsItsPlaceUntilItsDeathIsDecided(t *testing.T) {
 	inst.forgetDead()
 	if len(inst.threads) != 1 {
 		t.Error("the thread is not forgotten")
+	}
+}
+
+// TestADamagedStoreStartsOver: a store whose files cannot be read is made anew as its task is opened, which is counted and said.
+func TestADamagedStoreStartsOver(t *testing.T) {
+	thread := newTestThread(t, twoStepTopology(t, 0, nil), nil)
+	id := TaskID{1, 0}
+	m, err := openStores(thread, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stores := len(m.stores)
+	m.close(true)
+	disk := thread.instance.env.FS
+	var damage func(folder string)
+	damage = func(folder string) {
+		names, err := disk.List(folder)
+		if err != nil {
+			return // a file
+		}
+		for _, name := range names {
+			path := disk.PathJoin(folder, name)
+			if !strings.HasPrefix(name, "MANIFEST-") {
+				damage(path)
+				continue
+			}
+			f, err := disk.Create(path, vfs.WriteCategoryUnspecified)
+			if err == nil {
+				_, err = f.Write([]byte("no manifest"))
+				err = errors.Join(err, f.Close())
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	damage(thread.instance.cfg.StateDir)
+	for range stores { // each of them ends an attempt
+		if _, err := openStores(thread, id); !errors.Is(err, state.ErrBroken) {
+			t.Fatalf("%v, want %v", err, state.ErrBroken)
+		}
+	}
+	if m, err = openStores(thread, id); err != nil {
+		t.Fatal(err)
+	}
+	defer m.close(true)
+	if n := thread.counters.rebuilt.Load(); stores == 0 || n != uint64(stores) {
+		t.Errorf("%d of %d stores are said to be rebuilt", n, stores)
 	}
 }

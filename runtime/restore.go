@@ -123,6 +123,16 @@ func (u *stateUpdater) beginTask(task *updating, bounds map[topicPartition]logBo
 	return nil
 }
 
+// noteRebuilt says that a store starts over with nothing.
+func (t *StreamThread) noteRebuilt(task TaskID, store, why string) {
+	t.counters.rebuilt.Add(1)
+	t.metrics.StoreRebuilt()
+	t.emit(journal.Event{
+		Kind: journal.KindStore, Level: journal.Warn, Task: task.String(), Store: store, To: "REBUILT", Cause: why,
+		Text: fmt.Sprintf("store %s of task %s starts over: %s", store, task, why),
+	})
+}
+
 // restoreFrom returns the changelog offset to restore a store from. A store whose position the changelog no longer, or not
 // yet, holds starts over from the log start: its content cannot be told from a hole.
 func (t *StreamThread) restoreFrom(s *taskStore, log logBounds) (int64, error) {
@@ -138,12 +148,7 @@ func (t *StreamThread) restoreFrom(s *taskStore, log logBounds) (int64, error) {
 	if broken != nil {
 		why = broken.Error()
 	}
-	t.counters.rebuilt.Add(1)
-	t.metrics.StoreRebuilt()
-	t.emit(journal.Event{
-		Kind: journal.KindStore, Level: journal.Warn, Task: s.manager.id.String(), Store: s.spec.Name, To: "REBUILT", Cause: why,
-		Text: fmt.Sprintf("store %s of task %s starts over: %s", s.spec.Name, s.manager.id, why),
-	})
+	t.noteRebuilt(s.manager.id, s.spec.Name, why)
 	if err := s.store.Wipe(); err != nil {
 		return 0, fmt.Errorf("store %s of task %s: %w", s.spec.Name, s.manager.id, err)
 	}

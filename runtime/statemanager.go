@@ -76,6 +76,9 @@ func (m *stateManager) open() error {
 			Cache: inst.cache, MemtableBytes: inst.cfg.Memtable, FlushInterval: inst.cfg.StateFlushInterval,
 			InMemory: spec.InMemory, Eager: eager,
 		})
+		if errors.Is(err, state.ErrBroken) {
+			m.thread.noteRebuilt(m.id, spec.Name, err.Error()) // what is damaged is not used again: the next open begins with nothing
+		}
 		if err != nil {
 			m.closeStores(false)
 			return fmt.Errorf("task %s: open store %s: %w", m.id, spec.Name, err)
