@@ -22,7 +22,7 @@ type stateUpdater struct {
 	client   *kgo.Client // the restore consumer
 	waker    waker
 	metrics  *metrics.Updater
-	commands chan func()
+	commands chan func()   // with room for one, so that it is there before the updater is woken
 	done     chan struct{} // closed when the goroutine has ended
 	stopped  context.Context
 	stop     context.CancelFunc
@@ -61,7 +61,7 @@ func newUpdater(t *StreamThread) (*stateUpdater, error) {
 		return nil, fmt.Errorf("restore consumer: %w", err)
 	}
 	u := &stateUpdater{
-		thread: t, client: client, commands: make(chan func()), done: make(chan struct{}),
+		thread: t, client: client, commands: make(chan func(), 1), done: make(chan struct{}),
 		tasks: map[TaskID]*updating{}, byChangelog: map[topicPartition]*taskStore{},
 	}
 	u.metrics = t.metrics.Updater(fmt.Sprintf("%s-StateUpdater-%d", t.instance.cfg.ClientID, t.index))
@@ -73,10 +73,14 @@ func newUpdater(t *StreamThread) (*stateUpdater, error) {
 // do runs a command in the updater's goroutine and waits for it. It does nothing once the updater has ended.
 func (u *stateUpdater) do(command func()) {
 	ran := make(chan struct{})
-	u.waker.wake()
 	select {
 	case u.commands <- func() { defer close(ran); command() }:
-		<-ran
+	case <-u.done:
+		return
+	}
+	u.waker.wake() // only now: woken before there is a command, the updater would find none and wait again
+	select {
+	case <-ran:
 	case <-u.done:
 	}
 }
