@@ -238,16 +238,22 @@ func (p *program) config(ctx context.Context) error {
 	return errors.Join(invalid, err)
 }
 
+// loadToAsk is load for a command that asks a cluster and writes what it was told; a configuration that is no good for that is an error.
+func (p *program) loadToAsk(ctx context.Context) (*soak.Loaded, error) {
+	_, loaded, err := p.load(ctx)
+	if err != nil || loaded == nil {
+		return nil, err
+	}
+	return loaded, errors.Join(loaded.Validate(), loaded.Config.CheckFiles())
+}
+
 // check is the check command.
 func (p *program) check(ctx context.Context) error {
-	_, loaded, err := p.load(ctx)
+	loaded, err := p.loadToAsk(ctx)
 	if err != nil || loaded == nil {
 		return err
 	}
 	cfg := &loaded.Config
-	if err := errors.Join(loaded.Validate(), cfg.CheckFiles()); err != nil {
-		return err
-	}
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	report, err := soak.CheckCluster(ctx, cfg)
@@ -300,14 +306,11 @@ func (p *program) clean(ctx context.Context) error {
 
 // verify is the verify command.
 func (p *program) verify(ctx context.Context) error {
-	_, loaded, err := p.load(ctx)
+	loaded, err := p.loadToAsk(ctx)
 	if err != nil || loaded == nil {
 		return err
 	}
 	cfg := &loaded.Config
-	if err := errors.Join(loaded.Validate(), cfg.CheckFiles()); err != nil {
-		return err
-	}
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	progress := ui.NewVerifyProgress(p.stderr, p.progressIsTerminal(cfg.UI.Plain))

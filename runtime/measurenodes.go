@@ -51,9 +51,9 @@ func (t *streamTask) measureNodes() *taskNodes {
 }
 
 // begin notes the time of a batch.
-func (n *taskNodes) begin(now time.Time) {
+func (n *taskNodes) begin() {
 	if n != nil {
-		n.now = now.UnixMilli()
+		n.now = time.Now().UnixMilli()
 	}
 }
 

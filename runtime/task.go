@@ -312,7 +312,7 @@ func (t *streamTask) goAhead(now time.Time) bool {
 // process works off up to limit queued records and returns how many it took.
 func (t *streamTask) process(limit int) (int, error) {
 	n := 0
-	t.nodes.begin(time.Now())
+	t.nodes.begin()
 	for n < limit {
 		passed, err := t.prepare()
 		n += passed

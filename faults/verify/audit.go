@@ -11,9 +11,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// maxNewest is for how many of a topic's newest records the key and the transaction are remembered.
-const maxNewest = 1 << 14
-
 // audit judges an application of which only the topics are known, by the provenance of what is in them. It reads the inputs first.
 type audit struct {
 	s      *reading
@@ -43,7 +40,7 @@ type auditedLog struct {
 	named  int64 // records with a provenance
 	seen   map[logOrigin]*sequences
 	last   map[logOrigin]int64 // the newest sequence
-	newest newest
+	newest remembered[newestName, newestRecord]
 	// several is true once the topic holds several records of one input by right: in one transaction, or with different keys.
 	several  bool
 	repeated []Witness
@@ -56,13 +53,7 @@ type logOrigin struct {
 	at int32 // partition of the topic
 }
 
-// newest remembers the newest records of a topic.
-type newest struct {
-	records map[newestName]newestRecord
-	ring    []newestName
-	next    int
-}
-
+// newestName names one of the newest records of a topic.
 type newestName struct {
 	logOrigin
 	seq int64
@@ -71,20 +62,6 @@ type newestName struct {
 type newestRecord struct {
 	key   uint64 // hash
 	begin int64  // of the transaction
-}
-
-func (n *newest) put(name newestName, r newestRecord) {
-	if n.records == nil {
-		n.records = make(map[newestName]newestRecord)
-	}
-	if len(n.ring) < maxNewest {
-		n.ring = append(n.ring, name)
-	} else {
-		delete(n.records, n.ring[n.next])
-		n.ring[n.next] = name
-		n.next = (n.next + 1) % maxNewest
-	}
-	n.records[name] = r
 }
 
 // Kinds of topics that an application writes.
@@ -138,7 +115,7 @@ func (a *audit) takeInputs(topic string, partition int32, records []logRecord) {
 
 func (a *audit) takeAbortedInput(rec *kgo.Record) {
 	if p, ok := provenanceOf(rec); ok {
-		a.undone.add(inputOrigin(p), placeName(rec.Topic, rec.Partition, rec.Offset))
+		a.undone.put(inputOrigin(p), placeName(rec.Topic, rec.Partition, rec.Offset))
 	}
 }
 
@@ -197,7 +174,7 @@ func (a *audit) judgeOnce(l *auditedLog, rec *logRecord, o logOrigin, seq int64,
 	}
 	name, now := newestName{o, seq}, newestRecord{maphash.Bytes(a.seed, rec.Key), rec.begin}
 	if !seen.add(seq) {
-		before, ok := l.newest.records[name]
+		before, ok := l.newest.names[name]
 		if ok && (before.key != now.key || rec.begin >= 0 && before.begin == rec.begin) {
 			l.several = true
 		}
@@ -222,7 +199,7 @@ func (a *audit) judgeOnce(l *auditedLog, rec *logRecord, o logOrigin, seq int64,
 // takeAborted notes an output that was aborted: its input has to be processed again.
 func (a *audit) takeAborted(rec *kgo.Record) {
 	if p, ok := provenanceOf(rec); ok && a.byName[rec.Topic].kind == outputLog {
-		a.undone.add(owedName{p.Partition, int32(a.byName[rec.Topic].number), noUnit, p.Run, p.Sequence}, placeName(rec.Topic, rec.Partition, rec.Offset))
+		a.undone.put(owedName{p.Partition, int32(a.byName[rec.Topic].number), noUnit, p.Run, p.Sequence}, placeName(rec.Topic, rec.Partition, rec.Offset))
 	}
 }
 

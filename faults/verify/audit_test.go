@@ -121,19 +121,12 @@ func TestLeftMutations(t *testing.T) {
 				inBubble(t, 1, func(c *cluster) {
 					t := c.t
 
-					cfg := c.configOf(variant{model: ModelPassthrough})
-					c.create(&cfg, 1)
-					s := &stored{c: c, cfg: &cfg, cl: c.client(kgo.TransactionalID("app"))}
-					var inputs []message
-					for seq := range int64(6) {
-						inputs = append(inputs, s.message(seq, fmt.Sprint("value ", seq)))
-					}
-					c.produceLog(cfg.Input, 0, inputs)
+					s := newStored(c)
 					tt.do(s)
 					if tt.commit >= 0 {
-						c.commitOffset(cfg.Input, 0, tt.commit)
+						c.commitOffset(s.cfg.Input, 0, tt.commit)
 					}
-					status := c.judgeLeft(left(&cfg, byModel))
+					status := c.judgeLeft(left(s.cfg, byModel))
 					want := tt.nobody
 					if byModel {
 						want = tt.model

@@ -16,6 +16,7 @@
 //	hold.go        outputs that were seen before what they depend on
 //	closing.go     what inputs owe that have had all their effects
 //	undone.go      what was aborted, and what may not be made of it
+//	remembered.go  a bounded memory of names
 //	reader.go      the consumer: explicit offsets, no group, no silent reset
 //	transactions.go  what is committed in a log, by its markers
 //	hanging.go     transactions that nobody ends

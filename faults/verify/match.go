@@ -165,7 +165,7 @@ func (t *tracker) skip(b *backlog, n int64, stream int) {
 	e.Due &^= Bit(stream)
 	e.skipped |= Bit(stream)
 	e.Open &^= t.model.Stands(stream, &e.Effect)
-	t.recent.add(t.owed(b, e, stream))
+	t.recent.put(t.owed(b, e, stream), struct{}{})
 	t.settle(b, n)
 }
 

@@ -84,11 +84,7 @@ func (s *reading) follow(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, followFor)
 	defer cancel()
 	s.v.reader = s.admin
-	marks := make([]int64, len(s.scene.starts[s.cfg.Input]))
-	for p := range marks {
-		marks[p] = s.mark(s.cfg.Input, int32(p))
-	}
-	s.scene.settled = s.v.follow(ctx, marks) != nil
+	s.scene.settled = s.v.follow(ctx, s.marks()) != nil
 	s.scene.waits = fmt.Sprintf("the application runs, and has not passed on in %v what it had taken", followFor)
 }
 
@@ -98,6 +94,15 @@ func (s *reading) mark(topic string, partition int32) int64 {
 		return at
 	}
 	return s.scene.starts[topic][partition]
+}
+
+// marks returns below which offsets the group has taken the partitions of the model's input.
+func (s *reading) marks() []int64 {
+	marks := make([]int64, len(s.scene.starts[s.cfg.Input]))
+	for p := range marks {
+		marks[p] = s.mark(s.cfg.Input, int32(p))
+	}
+	return marks
 }
 
 // judgeOffsets compares what the group has committed with the logs.

@@ -17,6 +17,19 @@ type stored struct {
 	cl  *kgo.Client
 }
 
+// newStored creates the topics of a passthrough application, with six inputs.
+func newStored(c *cluster) *stored {
+	cfg := c.configOf(variant{model: ModelPassthrough})
+	c.create(&cfg, 1)
+	s := &stored{c: c, cfg: &cfg, cl: c.client(kgo.TransactionalID("app"))}
+	var inputs []message
+	for seq := range int64(6) {
+		inputs = append(inputs, s.message(seq, fmt.Sprint("value ", seq)))
+	}
+	c.produceLog(cfg.Input, 0, inputs)
+	return s
+}
+
 func (s *stored) message(seq int64, value string) message {
 	return message{key: []byte("k"), value: []byte(value), header: Provenance{Run: 7, Sequence: seq, KeySequence: seq}.Encode(), created: testStart}
 }
@@ -73,16 +86,9 @@ func TestStoredMutations(t *testing.T) {
 			inBubble(t, 1, func(c *cluster) {
 				t := c.t
 
-				cfg := c.configOf(variant{model: ModelPassthrough})
-				c.create(&cfg, 1)
-				s := &stored{c: c, cfg: &cfg, cl: c.client(kgo.TransactionalID("app"))}
-				var inputs []message
-				for seq := range int64(6) {
-					inputs = append(inputs, s.message(seq, fmt.Sprint("value ", seq)))
-				}
-				c.produceLog(cfg.Input, 0, inputs)
+				s := newStored(c)
 				tt.do(s)
-				v := c.start(cfg)
+				v := c.start(*s.cfg)
 				time.Sleep(8 * time.Second)
 				status := c.finish(v, nil)
 				if tt.kind == "" {

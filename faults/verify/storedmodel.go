@@ -131,11 +131,7 @@ func (s *reading) conclude(ctx context.Context) {
 		s.notApplied(KindStateMismatch, "%s", s.scene.waits)
 		return
 	case rest != "":
-		marks := make([]int64, len(s.scene.starts[s.cfg.Input]))
-		for p := range marks {
-			marks[p] = s.mark(s.cfg.Input, int32(p))
-		}
-		v.tracker.close(marks, now)
+		v.tracker.close(s.marks(), now)
 		s.applied(KindLost, "inputs below the committed offsets; %s", rest)
 		s.notApplied(KindStateMismatch, "%s", rest)
 		return

@@ -328,26 +328,7 @@ func (t *tracker) outputName(o *outputRecord) string {
 // recent remembers the last few outputs that need not come any more, since a later one stands for them. One that comes
 // all the same is out of order, and not a repetition.
 type recent struct {
-	names map[owedName]struct{}
-	ring  []owedName
-	next  int
-}
-
-// maxRecent is how many are remembered.
-const maxRecent = 1 << 14
-
-func (r *recent) add(name owedName) {
-	if r.names == nil {
-		r.names = make(map[owedName]struct{})
-	}
-	if len(r.ring) < maxRecent {
-		r.ring = append(r.ring, name)
-	} else {
-		delete(r.names, r.ring[r.next])
-		r.ring[r.next] = name
-		r.next = (r.next + 1) % maxRecent
-	}
-	r.names[name] = struct{}{}
+	remembered[owedName, struct{}]
 }
 
 // take tells whether a name is remembered, and forgets it.

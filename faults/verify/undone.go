@@ -1,40 +1,15 @@
 package verify
 
-// undone remembers records of transactions that were aborted, as far as something may have gone wrong with them. It remembers a
-// bounded number of them, the newest.
-type undone struct {
-	names map[owedName]string // to topic-partition@offset
-	order []owedName          // a ring
-	next  int
-}
-
-// maxUndone is how many are remembered.
-const maxUndone = 1 << 14
+// undone remembers records of transactions that were aborted, as far as something may have gone wrong with them, by their places
+// (topic-partition@offset).
+type undone = remembered[owedName, string]
 
 // inputStream stands for the input in the names of what is undone.
 const inputStream = -1
 
-func (u *undone) add(name owedName, where string) {
-	if u.names == nil {
-		u.names = make(map[owedName]string)
-	}
-	if _, ok := u.names[name]; ok {
-		u.names[name] = where
-		return
-	}
-	if len(u.order) < maxUndone {
-		u.order = append(u.order, name)
-	} else {
-		delete(u.names, u.order[u.next])
-		u.order[u.next] = name
-		u.next = (u.next + 1) % maxUndone
-	}
-	u.names[name] = where
-}
-
 // abortedInput notes an input that was aborted: no output may be made of it.
 func (t *tracker) abortedInput(origin Provenance, partition int32, offset int64) {
-	t.undone.add(inputOrigin(origin), t.inputName(partition, offset))
+	t.undone.put(inputOrigin(origin), t.inputName(partition, offset))
 }
 
 // abortedOutput notes an output that was aborted: the input will be processed again.
@@ -49,7 +24,7 @@ func (t *tracker) abortedOutput(o *outputRecord) {
 			return
 		}
 	}
-	t.undone.add(name, t.outputName(o))
+	t.undone.put(name, t.outputName(o))
 }
 
 // ofAborted reports an output that was made of an input that was aborted; it returns false if none such is known.
