@@ -40,6 +40,7 @@ func (s RecoveryStep) Times(cuts []Cut) []time.Duration {
 	return times
 }
 
+// between is the time between two moments; below 0 if one of them has not come.
 func between(from, to time.Time) time.Duration {
 	if from.IsZero() || to.IsZero() {
 		return -1

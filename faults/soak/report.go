@@ -335,8 +335,8 @@ func reportCut(s *Snapshot, cut Cut) ReportCut {
 	c := ReportCut{
 		Instance: cut.Instance, Direction: cut.Direction, Expelled: cut.Expelled,
 		RestoredRecords: cut.RestoredRecords, AbortedTransactions: cut.AbortedTransactions, ReplayedRecords: cut.ReplayedRecords,
-		DetectedMS: betweenMS(cut.Start, cut.Detected), ExpelledMS: betweenMS(cut.Start, cut.Away),
-		RejoinedMS: betweenMS(cut.Healed, cut.Rejoined), RestoredMS: betweenMS(cut.Healed, cut.Restored), CaughtUpMS: betweenMS(cut.Healed, cut.CaughtUp),
+		DetectedMS: sinceMS(between(cut.Start, cut.Detected)), ExpelledMS: sinceMS(between(cut.Start, cut.Away)),
+		RejoinedMS: sinceMS(between(cut.Healed, cut.Rejoined)), RestoredMS: sinceMS(between(cut.Healed, cut.Restored)), CaughtUpMS: sinceMS(between(cut.Healed, cut.CaughtUp)),
 	}
 	if s.Elapsed > 0 {
 		began := s.At.Add(-s.Elapsed)
@@ -381,14 +381,6 @@ func sinceMS(d time.Duration) *int64 {
 		return nil
 	}
 	return new(d.Milliseconds())
-}
-
-// betweenMS is the time between two moments in milliseconds; one that has not come is not measured.
-func betweenMS(from, to time.Time) *int64 {
-	if from.IsZero() || to.IsZero() {
-		return nil
-	}
-	return new(to.Sub(from).Milliseconds())
 }
 
 // positiveMS is a duration in milliseconds; 0 has not been measured.
