@@ -37,11 +37,12 @@ func (b *balance) fence(ctx context.Context) (current, fenced []string) {
 		return current, nil
 	}
 	if previous := b.member.latest.Load(); previous != nil {
-		fenced = slices.Clone(previous.Fenced)
+		// A member that is back learns it from the first assignment with it; the next one need not say it again.
+		fenced = slices.DeleteFunc(slices.Clone(previous.Fenced), func(id string) bool {
+			return slices.Contains(current, id) && slices.Contains(previous.TransactionalIDs, id)
+		})
 		known = sorted(append(known, previous.TransactionalIDs...))
 	}
-	// A member that is back learns it from this assignment; the next one need not say it again.
-	fenced = slices.DeleteFunc(fenced, func(id string) bool { return slices.Contains(current, id) && slices.Contains(known, id) })
 
 	gone := slices.DeleteFunc(slices.Clone(known), func(id string) bool { return slices.Contains(current, id) })
 	ctx, cancel := context.WithTimeout(ctx, fencingLimit)

@@ -130,6 +130,20 @@ func TestANewLeaderKnowsWhomToFence(t *testing.T) {
 	}
 }
 
+// TestWhoComesBackLearnsOnceThatItWasFenced: also one whose own last assignment is from before it was expelled.
+func TestWhoComesBackLearnsOnceThatItWasFenced(t *testing.T) {
+	l := newLeader(t, nil)
+	knows := func(s *subscription) { s.Known = []string{"app-1-1", "app-2-1"} }
+	l.rebalance(leading(nil), joined("gone", 5, sub("2", nil)))
+	l.leaveOpen("app-2-1")
+	l.rebalance(leading(knows))
+	for rebalance, want := range [][]string{{"app-2-1"}, nil} {
+		if a := l.rebalance(leading(knows), joined("back", 7, sub("2", knows)))["back"]; !slices.Equal(a.Fenced, want) {
+			t.Errorf("rebalance %d after its return: %v are said to be fenced, want %v", rebalance, a.Fenced, want)
+		}
+	}
+}
+
 // TestAFenceThatFailsIsTriedAgain: nobody is told that a member was fenced who was not, and the next rebalance tries once more.
 func TestAFenceThatFailsIsTriedAgain(t *testing.T) {
 	l := newLeader(t, nil)
