@@ -154,7 +154,7 @@ func (b *balance) BalanceOrError(external map[string]int32) (answer kgo.IntoSync
 	now := wanted.withhold(b.members)
 	b.handOut(&common, now)
 	if wanted.probing {
-		common.Probing = time.Now().Add(inst.cfg.ProbingInterval).UnixMilli()
+		common.Probing = inst.env.Now().Add(inst.cfg.ProbingInterval).UnixMilli()
 	}
 	b.report(wanted, now, time.Since(start), common.Probing)
 	return b.encode(common, now), nil

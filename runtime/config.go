@@ -212,6 +212,9 @@ type Env struct {
 	// OnLoop, when set, is called by each stream thread's own goroutine once in each round of its loop, before it polls. It
 	// may block or panic: it is where stalls and crashes are injected.
 	OnLoop func(thread string)
+	// Now is the wall clock, which punctuators, timestamp extractors and probing rebalances go by: it is where jumps of the clock
+	// are injected. Nil is time.Now. How long something takes is never measured with it.
+	Now func() time.Time
 	// Metrics receives what the instance measures. It is the instance's own; nil measures nothing.
 	Metrics *metrics.Registry
 }

@@ -80,6 +80,9 @@ func New(cfg Config, top *topology.Topology, env Env) (*Instance, error) {
 	if env.Logger == nil {
 		env.Logger = slog.New(slog.DiscardHandler)
 	}
+	if env.Now == nil {
+		env.Now = time.Now
+	}
 	env.Metrics.Expect(expectedCauses())
 	inst := &Instance{cfg: cfg, env: env, metrics: env.Metrics.Client(), log: env.Logger.With("instance", cfg.ClientID), program: newProgram(top, cfg.ApplicationID), closed: make(chan struct{})}
 	inst.state = newStateMachine("Stream-client "+cfg.ClientID, InstanceCreated, instanceTransitions, func(from, to InstanceState) {

@@ -209,10 +209,11 @@ func (m *membership) rejoin() {
 }
 
 // maybeProbe asks for the followup rebalance once it is due, and says whether it did. The thread calls it in each round in which
-// no rebalance is going on.
+// no rebalance is going on. A wall clock that was set back does not put it off for longer than the interval.
 func (m *membership) maybeProbe(now time.Time) bool {
 	at := m.probing.Load()
-	if at == 0 || now.UnixMilli() < at || !m.probing.CompareAndSwap(at, 0) {
+	wait := time.Duration(at-now.UnixMilli()) * time.Millisecond
+	if at == 0 || wait > 0 && wait <= m.thread.instance.cfg.ProbingInterval || !m.probing.CompareAndSwap(at, 0) {
 		return false
 	}
 	m.thread.emit(journal.Event{

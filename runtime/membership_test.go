@@ -79,6 +79,11 @@ func TestProbing(t *testing.T) {
 	if m.maybeProbe(now.Add(-time.Millisecond)) {
 		t.Error("too early")
 	}
+	if !m.maybeProbe(now.Add(-thread.instance.cfg.ProbingInterval - time.Millisecond)) {
+		t.Error("the clock was set back: put off for longer than the interval")
+	}
+	m.receive(&assignment{Version: 2, Probing: now.UnixMilli()})
+	thread.instance.env.Journal = journal.New(10)
 	nonce := m.nonce.Load()
 	if !m.maybeProbe(now) || m.maybeProbe(now) {
 		t.Error("want it once")

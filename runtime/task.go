@@ -153,7 +153,7 @@ func (t *streamTask) TaskID() string { return t.id.String() }
 func (t *streamTask) StreamTime() int64 { return t.streamTime }
 
 // WallClock implements topology.Host.
-func (t *streamTask) WallClock() time.Time { return time.Now() }
+func (t *streamTask) WallClock() time.Time { return t.thread.instance.env.Now() }
 
 // RequestCommit implements topology.Host.
 func (t *streamTask) RequestCommit() { t.commitRequested = true }
@@ -349,19 +349,19 @@ func (t *streamTask) count(in *inputPartition) {
 }
 
 // punctuate calls the punctuators that are due.
-func (t *streamTask) punctuate(now time.Time) error {
+func (t *streamTask) punctuate() error {
 	defer func(begin time.Time) {
 		if t.punctuated > 0 {
 			took := time.Since(begin)
 			t.thread.metrics.Punctuated(took)
 			t.metrics.Punctuate.Record(took)
 		}
-	}(now)
+	}(time.Now())
 	t.punctuated = 0
 	byStream, err := t.graph.PunctuateStreamTime(t.streamTime)
 	if err == nil {
 		var byClock int
-		byClock, err = t.graph.PunctuateWallClock(now)
+		byClock, err = t.graph.PunctuateWallClock(t.WallClock())
 		byStream += byClock
 	}
 	t.punctuated = byStream

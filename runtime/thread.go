@@ -180,7 +180,7 @@ func (t *StreamThread) runOnce() error {
 	}
 	t.serveRequests()
 	if !t.rebalancing {
-		t.member.maybeProbe(time.Now())
+		t.member.maybeProbe(t.instance.env.Now())
 	}
 	if t.instance.env.OnLoop != nil {
 		t.instance.env.OnLoop(t.name)
@@ -252,7 +252,7 @@ func (t *StreamThread) pollTime() time.Duration {
 	for _, task := range t.tasks {
 		if task.graph != nil {
 			if at, ok := task.graph.NextWallClock(); ok {
-				wait = min(wait, time.Until(at))
+				wait = min(wait, at.Sub(task.WallClock()))
 			}
 		}
 	}
@@ -341,7 +341,7 @@ func (t *StreamThread) processTask(task *streamTask, batch int) (int, error) {
 	if err != nil {
 		return n, err
 	}
-	if err := task.punctuate(time.Now()); err != nil {
+	if err := task.punctuate(); err != nil {
 		return n, err
 	}
 	return n, t.rewriteSome(task)

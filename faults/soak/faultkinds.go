@@ -43,6 +43,7 @@ const (
 	onBroker              // by the embedded broker
 	onDisk                // by the file system of the state
 	onStore               // by storeFaults
+	onClock               // by the wall clock of instances
 )
 
 // faultKind describes a kind of fault for the parser and for people.
@@ -73,6 +74,7 @@ func faultKinds() []faultKind {
 			Example: "slow-disk,instance=i1,delay=2s@10s+20s",
 		}, onDisk, false},
 		storeFaultKind(),
+		clockFaultKind(),
 	}
 	for _, k := range faults.FaultKinds() {
 		kinds = append(kinds, faultKind{FaultKind: k, place: onWire})
@@ -154,7 +156,9 @@ const (
 
 // faultKeys are all keys, in the order in which they are written.
 func faultKeys() []faults.FaultKey {
-	return append(faults.FaultKeys(), faults.FaultKey{Name: keyWiped, Value: "true|false", Says: "only the first opening after the task's folder was thrown away"})
+	return append(faults.FaultKeys(),
+		faults.FaultKey{Name: keyWiped, Value: "true|false", Says: "only the first opening after the task's folder was thrown away"},
+		faults.FaultKey{Name: keyBy, Value: "DURATION", Says: "how far, like 1h; -1h is back"})
 }
 
 // FaultHelp describes the kinds of faults and their keys, for `--fault help`.

@@ -149,6 +149,10 @@ func (f *FaultSpec) check() error {
 		_, err := newStoreFault(*f, 0)
 		errs = append(errs, err)
 	}
+	if kind.place == onClock {
+		_, err := clockJump(*f)
+		errs = append(errs, err)
+	}
 	keys := f.values()
 	for _, key := range slices.Sorted(maps.Keys(keys)) {
 		if !slices.Contains(kind.Needs, key) && !slices.Contains(kind.Takes, key) {

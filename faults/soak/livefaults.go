@@ -117,6 +117,8 @@ func (e *experiment) fault(f FaultSpec, now time.Time) {
 		e.s.injector.plan(f, func() { e.s.hits.add(live.id, time.Now()) })
 	case onStore:
 		e.faultStore(live)
+	case onClock:
+		e.faultClock(live)
 	case onWire:
 		e.faultWire(live)
 	case onBroker:

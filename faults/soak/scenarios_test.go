@@ -314,11 +314,27 @@ func scenariosOfThreads() map[string]func(*testing.T) {
 		}),
 		"slow-disk":        scenario{length: 60 * time.Second, faults: []string{"slow-disk,instance=i1,delay=2s@5s+30s"}, set: func(cfg *Config) { cfg.Runtime.StateFlushInterval = time.Second }}.run,
 		"recycle":          scenarioOfRecycledTasks,
+		"clock-jump": tests(map[string]func(*testing.T){
+			"forward": bothProtocols(scenarioOfClocks("1h")),
+			"back":    bothProtocols(scenarioOfClocks("-1h")),
+		}),
 		"txn-timeout":      bothProtocols(scenarioOfATimedOutTransaction()),
 		"fence-in-flush":   tests(map[string]func(*testing.T){"suspend": fenceInFlush("i2@8s+12s").run, "commit": fenceInFlush("i2@25s+2s").run}),
 		"revoke-in-flush":  scenarioOfARevocationInAFlush().run,
 		"long-restore":     scenarioOfALongRestore().run,
 		"close-in-restore": scenarioOfACloseInARestore,
+	}
+}
+
+// scenarioOfClocks lets the wall clocks of instances jump while tasks are taken over and warmed up: first one for a time, then all
+// of them for good.
+func scenarioOfClocks(by string) scenario {
+	return scenario{
+		length: 2 * time.Minute, cuts: []string{"i2@12s+15s", "i1@60s+15s"},
+		faults: []string{"clock-jump,instance=i1,by=" + by + "@5s+50s", "clock-jump,by=" + by + "@58s"},
+		set: func(cfg *Config) {
+			cfg.Runtime.StandbyReplicas, cfg.Runtime.AcceptableRecoveryLag, cfg.Runtime.ProbingRebalanceInterval = 1, 10, 5*time.Second
+		},
 	}
 }
 

@@ -102,6 +102,7 @@ type Session struct {
 type member struct {
 	name     string
 	link     *faults.Link
+	clock    wallClock
 	instance *runtime.Instance
 }
 
@@ -281,7 +282,7 @@ func (s *Session) openInstances() error {
 		cfg := s.instanceConfig(name, filepath.Join(root, name))
 		m.instance, err = runtime.New(cfg, s.program, runtime.Env{
 			Brokers: s.cluster.brokers, Dial: dial, SASL: s.cluster.sasl, ClusterID: s.cluster.id, FS: disk, Cache: s.cache,
-			Journal: s.journal, Logger: s.log, OnLoop: s.injector.onLoop, Metrics: s.registries[n],
+			Journal: s.journal, Logger: s.log, OnLoop: s.injector.onLoop, Now: m.clock.now, Metrics: s.registries[n],
 			OnOpenStore: func(task, store string) error { return s.storeFaults.open(name, task, store) },
 			OnWipe:      func(task string) { s.storeFaults.wipe(name, task) },
 		})

@@ -96,7 +96,7 @@ func TestParseFault(t *testing.T) {
 
 func TestParseFaultErrors(t *testing.T) {
 	tests := []struct{ text, want string }{
-		{"", `"" is not a kind of fault; valid: panic, stall, disk-full, slow-disk, store-open-fails, error, rewrite, delay-response, drop-response, hold, close, cut, delay, jitter, throttle, reset, half-open, leader-move, coordinator-move, broker-restart, broker-error, coordinator-load, slow-markers, slow-aborts, forget-producers, truncate, hanging-txn`},
+		{"", `"" is not a kind of fault; valid: panic, stall, disk-full, slow-disk, store-open-fails, clock-jump, error, rewrite, delay-response, drop-response, hold, close, cut, delay, jitter, throttle, reset, half-open, leader-move, coordinator-move, broker-restart, broker-error, coordinator-load, slow-markers, slow-aborts, forget-producers, truncate, hanging-txn`},
 		{"explode@1s", `"explode" is not a kind of fault; valid: panic, stall`},
 		{"panic,instance=i1,thread=1", "write KIND[,key=value..]@START[+LENGTH]"},
 		{"error,api=EndTxn@0s", "error needs code=..; like error,api=EndTxn"},
