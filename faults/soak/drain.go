@@ -134,17 +134,24 @@ func (s *Session) settled() bool {
 			return false
 		}
 	}
-	return snap.ThreadsRunning == snap.ThreadsTotal && snap.recovered()
+	return snap.recovered()
 }
 
-// recovered reports whether the last cut of each instance has been recovered from.
+// recovered reports whether every thread runs, and has recovered from the last cut of its instance. An instance that has ended in
+// ERROR stays as it is.
 func (s *Snapshot) recovered() bool {
-	last := map[string]bool{}
+	recovered := map[string]bool{}
 	for _, c := range s.Cuts {
-		last[c.Instance] = c.Recovered >= 0
+		recovered[c.Instance] = c.Recovered >= 0
 	}
-	for _, ok := range last {
-		if !ok {
+	for _, i := range s.Instances {
+		if i.State == string(runtime.InstanceError) {
+			continue
+		}
+		if ok, cut := recovered[i.Name]; cut && !ok {
+			return false
+		}
+		if slices.ContainsFunc(i.Threads, func(t runtime.ThreadStatus) bool { return t.State != string(runtime.ThreadRunning) }) {
 			return false
 		}
 	}

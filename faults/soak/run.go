@@ -157,6 +157,9 @@ func (e *experiment) observe(now time.Time) {
 			e.applySchedule(now) // what begins at once
 		}
 	case PhaseRunning, PhaseDraining:
+		if e.endRefused(statuses); e.phase == PhaseStopping {
+			break
+		}
 		e.applySchedule(now)
 		if d := e.s.cfg.Load.Duration; d > 0 && now.Sub(e.began) >= d {
 			e.stopLoad()
@@ -226,6 +229,26 @@ func (s *Session) refused() error {
 		}
 	}
 	return nil
+}
+
+// endRefused ends a session in which no instance is left because the brokers have come to refuse what the application has to do.
+// What was processed until then is judged, but whether the rest would have been is not known.
+func (e *experiment) endRefused(statuses []runtime.InstanceStatus) {
+	for i := range statuses {
+		if state := statuses[i].State; state != string(runtime.InstanceError) && state != string(runtime.InstanceNotRunning) {
+			return
+		}
+	}
+	err := e.s.refused()
+	if err == nil {
+		return
+	}
+	e.outcome.Undecided = append(e.outcome.Undecided, oneLine(err))
+	e.markLoadEnd()
+	if e.cancelLoad != nil {
+		e.cancelLoad()
+	}
+	e.setPhase(PhaseStopping)
 }
 
 // stopLoad ends the load; draining begins when the generator has said how it went.

@@ -8,8 +8,11 @@ import (
 	"testing"
 	"time"
 
+	"eostop/faults/verify"
 	"eostop/runtime"
 	"eostop/runtime/journal"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 // scenario is a run of the small configuration in which all that is done is said by cuts and faults.
@@ -314,6 +317,7 @@ func scenariosOfThreads() map[string]func(*testing.T) {
 		}),
 		"slow-disk":        scenario{length: 60 * time.Second, faults: []string{"slow-disk,instance=i1,delay=2s@5s+30s"}, set: func(cfg *Config) { cfg.Runtime.StateFlushInterval = time.Second }}.run,
 		"recycle":          scenarioOfRecycledTasks,
+		"auth-fail":       tests(map[string]func(*testing.T){"of one": scenarioOfARefusal("i1"), "of all": scenarioOfARefusal("")}),
 		"clock-jump": tests(map[string]func(*testing.T){
 			"forward": bothProtocols(scenarioOfClocks("1h")),
 			"back":    bothProtocols(scenarioOfClocks("-1h")),
@@ -323,6 +327,43 @@ func scenariosOfThreads() map[string]func(*testing.T) {
 		"revoke-in-flush":  scenarioOfARevocationInAFlush().run,
 		"long-restore":     scenarioOfALongRestore().run,
 		"close-in-restore": scenarioOfACloseInARestore,
+	}
+}
+
+// scenarioOfARefusal takes permissions away from one instance, or from all of them. Those that have lost them end with the reason, and
+// do not ask again and again. Who never had any is refused before anything starts, see TestRefusals.
+func scenarioOfARefusal(instance string) func(*testing.T) {
+	return func(t *testing.T) {
+		t.Parallel()
+		cfg := small(40 * time.Second)
+		who := ""
+		if instance != "" {
+			who = ",instance=" + instance
+		}
+		cfg.Faults.Faults = plan(t, "error,api=Produce,txn=*"+who+",code=TOPIC_AUTHORIZATION_FAILED@5s+25s")
+		playJudged(t, cfg, Deps{FS: vfs.NewMem()}, nil, func(t *testing.T, _ *Config, r *Report) {
+			t.Helper()
+			instances := 1
+			if instance == "" {
+				instances = cfg.Runtime.Instances
+			}
+			if len(r.Threads.Died) != instances || r.Threads.Replaced > 0 {
+				t.Errorf("%d died, %d replaced", len(r.Threads.Died), r.Threads.Replaced)
+			}
+			for _, d := range r.Threads.Died {
+				if d.Cause != "authorisation" || !strings.Contains(d.Error, "TOPIC_AUTHORIZATION_FAILED") {
+					t.Errorf("%s died of %s: %s", d.Thread, d.Cause, d.Error)
+				}
+			}
+			if asked := *r.Faults[0].Hits; asked > int64(10*instances) {
+				t.Errorf("they asked %d times", asked)
+			}
+			reasons := strings.Join(r.Reasons, "; ")
+			if instance == "" && (r.Verdict != verify.Unknown || !strings.Contains(reasons, "the brokers do not let the application run: authorisation")) ||
+				instance != "" && r.Verdict != verify.Clean {
+				t.Errorf("verdict %s: %s", r.Verdict, reasons)
+			}
+		})
 	}
 }
 
@@ -482,7 +523,7 @@ func TestEveryScenarioIsPlayed(t *testing.T) {
 		slow-link late-delivery fence-each-api fence-in-flush unknown-producer-id lose-endtxn-response late-endtxn late-produce txn-timeout
 		endtxn-after-timeout expelled-open-txn no-generation stall concurrent-txn unstable-offsets rebalance-churn revoke-in-flush recycle
 		close-in-restore disk-full slow-disk long-restore thread-replace leader-move broker-restart async-markers new-cluster data-loss
-		lost-markers epoch-wrap`)
+		lost-markers epoch-wrap stale-offset-fetch auth-fail`)
 	all := scenarios()
 	for _, name := range here {
 		if all[name] == nil {
