@@ -62,10 +62,9 @@ const (
 // UncaughtHandler is called in the dying thread's goroutine with the error it dies of.
 type UncaughtHandler func(thread string, err error) UncaughtResponse
 
-// DefaultUncaughtHandler replaces the thread. Where brokers are too old or refuse what the application asks for, its successor would
-// only die, too, and ask again and again: then the client ends.
+// DefaultUncaughtHandler replaces the thread. A broker that is too old would only kill its successor, too: then the client ends.
 func DefaultUncaughtHandler(_ string, err error) UncaughtResponse {
-	if _, cause, _ := classifyCause(err); errors.Is(err, errBrokerTooOld) || Refused(cause) {
+	if errors.Is(err, errBrokerTooOld) {
 		return ShutdownClient
 	}
 	return ReplaceThread

@@ -60,7 +60,7 @@ type streamsProducer struct {
 	aborting atomic.Bool // an abort has been sent, and no answer come that it has succeeded; see endingLog
 
 	judge     func(*kgo.Record, error) error // asks the production handler; nil when the record is to be dropped
-	sendError atomic.Pointer[error]          // first failed send since the transaction began
+	sendError atomic.Pointer[error]          // first failed send since the transaction began, or why it could not be committed
 }
 
 // openProducer creates the client and initialises its producer id, which fences every older producer of the same
@@ -201,6 +201,17 @@ func (p *streamsProducer) flush(ctx context.Context) error {
 // there). After an error the producer must be closed;
 // if the error wraps ErrUnknownOutcome the transaction may have been committed nevertheless.
 func (p *streamsProducer) commit(ctx context.Context, who groupIdentity, offsets map[topicPartition]offsetAndMetadata) error {
+	err := p.endWith(ctx, who, offsets)
+	if err != nil {
+		// Kafka Streams of old used a producer that had been fenced once more: it is told the same again.
+		p.sendError.CompareAndSwap(nil, &err)
+		return err
+	}
+	p.endTransaction()
+	return nil
+}
+
+func (p *streamsProducer) endWith(ctx context.Context, who groupIdentity, offsets map[topicPartition]offsetAndMetadata) error {
 	v2 := p.guarantee == ExactlyOnceV2
 	byGroup := !p.policy.ForgetGeneration && (v2 || (who.valid() && !p.policy.GroupIDOnly))
 	if byGroup && !who.valid() {
@@ -238,7 +249,6 @@ func (p *streamsProducer) commit(ctx context.Context, who groupIdentity, offsets
 	if !committed || !prepared {
 		return at(PlaceCommit, &transactionError{"commit transaction", ErrOffsetsRefused})
 	}
-	p.endTransaction()
 	return nil
 }
 

@@ -21,7 +21,7 @@ type profile struct {
 	guarantees []runtime.Guarantee // that it existed with; nil = all
 	// kafka is true for versions of Kafka Streams, which throw stores away after an unclean close.
 	kafka    bool
-	uncaught runtime.UncaughtHandler // nil = the thread is replaced
+	uncaught runtime.UncaughtHandler // nil = replaceThread
 	// of2019 is true for the releases that KAFKA-9231 is about, which come with their surroundings: record caches that are on,
 	// the recording level debug, and what happens with brokers of that time and not with later ones.
 	of2019 bool
@@ -81,12 +81,24 @@ func (p *profile) describeGuarantees() string { return strings.Join(names(p.guar
 // apply makes an instance behave as the profile does.
 func (p *profile) apply(cfg *runtime.Config) {
 	cfg.Policy, cfg.UncaughtHandler = p.policy, p.uncaught
+	if cfg.UncaughtHandler == nil {
+		cfg.UncaughtHandler = replaceThread
+	}
 	if p.kafka {
 		cfg.StateMode = runtime.StateWipe
 	}
 	if p.of2019 {
 		cfg.RecordCache, cfg.RecordingLevel = recordCache2019, state.RecordingDebug
 	}
+}
+
+// replaceThread replaces a thread that has died. One that the brokers have refused has no successor: that would be refused, too, and
+// ask again and again.
+func replaceThread(thread string, err error) runtime.UncaughtResponse {
+	if _, cause := runtime.Classify(err); runtime.Refused(cause) {
+		return runtime.ShutdownClient
+	}
+	return runtime.DefaultUncaughtHandler(thread, err)
 }
 
 // recordCache2019 is the record cache of an instance. It is small, so that it is as full at a low load with few keys as that of

@@ -97,3 +97,28 @@ func TestAStormIsSurvived(t *testing.T) {
 		})
 	}
 }
+
+// TestARefusedCommitIsToldAgain: Kafka Streams 2.4.0-rc commits a task once more whose commit has been refused. That it had nothing to
+// flush then does not end the thread: the producer says again why.
+func TestARefusedCommitIsToldAgain(t *testing.T) {
+	t.Parallel()
+	cfg := Default()
+	SimulationDefaults(&cfg)
+	cfg.Faults.Profile, cfg.Runtime.Guarantee, cfg.Load.Duration, cfg.Load.Rate = "kafka-2.4.0-rc", "exactly_once", 2*time.Minute, 2
+	cfg.Faults.Faults = plan(t, "error,api=TxnOffsetCommit,txn=*,code=ILLEGAL_GENERATION,probability=0.3@10s+1m")
+	s, err := NewSimulation(cfg, TestBubble(t), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	r, err := s.Wait()
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantHits(t, r)
+	for _, d := range r.Threads.Died {
+		if causeOf(d) == CauseOther {
+			t.Errorf("%s died of %s", d.Thread, d.Error)
+		}
+	}
+}
