@@ -315,9 +315,9 @@ func scenariosOfThreads() map[string]func(*testing.T) {
 			"some writes fail": scenarioOfASickDisk,
 			"all writes fail":  scenarioOfAFullDisk,
 		}),
-		"slow-disk":        scenario{length: 60 * time.Second, faults: []string{"slow-disk,instance=i1,delay=2s@5s+30s"}, set: func(cfg *Config) { cfg.Runtime.StateFlushInterval = time.Second }}.run,
-		"recycle":          scenarioOfRecycledTasks,
-		"auth-fail":       tests(map[string]func(*testing.T){"of one": scenarioOfARefusal("i1"), "of all": scenarioOfARefusal("")}),
+		"slow-disk": scenario{length: 60 * time.Second, faults: []string{"slow-disk,instance=i1,delay=2s@5s+30s"}, set: func(cfg *Config) { cfg.Runtime.StateFlushInterval = time.Second }}.run,
+		"recycle":   scenarioOfRecycledTasks,
+		"auth-fail": tests(map[string]func(*testing.T){"of one": scenarioOfARefusal("i1"), "of all": scenarioOfARefusal("")}),
 		"clock-jump": tests(map[string]func(*testing.T){
 			"forward": bothProtocols(scenarioOfClocks("1h")),
 			"back":    bothProtocols(scenarioOfClocks("-1h")),
