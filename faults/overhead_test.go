@@ -4,10 +4,15 @@ import (
 	"context"
 	"io"
 	"net"
+	"slices"
 	"testing"
 	"time"
 
 	"eostop/faults"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // instant is a connection whose calls cost nothing, so that what is measured is the link.
@@ -117,6 +122,76 @@ func BenchmarkRules(b *testing.B) {
 				b.ReportMetric(float64(took[variant])/float64(took[base]), variant+"/"+base)
 			}
 		})
+	}
+}
+
+// BenchmarkThroughput compares, within one run, how long a Kafka client takes to write records and to read them back: over bare
+// connections, over links, and over links with a set that has no rule. The metrics are the medians of the ratios to the bare ones in each round.
+func BenchmarkThroughput(b *testing.B) {
+	const records = 5000
+	variants := []string{"bare", "link", "no-rule"}
+	clients := map[string]*kgo.Client{}
+	for _, variant := range variants {
+		broker, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, variant))
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(broker.Close)
+		dial := (&net.Dialer{}).DialContext
+		if variant != "bare" {
+			link := faults.NewLink("i1")
+			b.Cleanup(link.Close)
+			if variant == "no-rule" {
+				link.SetRules(faults.NewRules(nil))
+			}
+			dial = link.Wrap(dial)
+		}
+		client, err := kgo.NewClient(
+			kgo.SeedBrokers(broker.ListenAddrs()...), kgo.Dialer(dial), kgo.DefaultProduceTopic(variant), kgo.ConsumeTopics(variant),
+			kgo.ProducerBatchCompression(kgo.NoCompression()), kgo.ProducerLinger(0),
+		)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(client.Close)
+		clients[variant] = client
+	}
+	value := make([]byte, 100)
+	ratios := map[string][]float64{}
+	for n := 0; b.Loop(); n++ {
+		took := map[string]time.Duration{}
+		for i := range variants { // in turns, and none always the first, so that all have the same noise
+			variant := variants[(i+n)%len(variants)]
+			client, start := clients[variant], time.Now()
+			for range records {
+				client.Produce(b.Context(), &kgo.Record{Value: value}, func(_ *kgo.Record, err error) {
+					if err != nil {
+						b.Error(err)
+					}
+				})
+			}
+			for read := 0; read < records; {
+				fetches := client.PollFetches(b.Context())
+				if err := fetches.Err(); err != nil {
+					b.Fatal(err)
+				}
+				read += fetches.NumRecords()
+			}
+			took[variant] = time.Since(start)
+			all := kadm.Offsets{}
+			all.AddOffset(variant, 0, -1, -1) // so that memory does not grow
+			if _, err := kadm.NewClient(client).DeleteRecords(b.Context(), all); err != nil {
+				b.Fatal(err)
+			}
+		}
+		for _, variant := range variants[1:] {
+			ratios[variant] = append(ratios[variant], float64(took[variant])/float64(took["bare"]))
+		}
+	}
+	b.ReportMetric(0, "ns/op") // of all together says nothing
+	for _, variant := range variants[1:] {
+		slices.Sort(ratios[variant])
+		b.ReportMetric(ratios[variant][len(ratios[variant])/2], variant+"/bare")
 	}
 }
 
