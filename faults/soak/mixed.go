@@ -155,6 +155,12 @@ func (p *planner) mixedBroker(at time.Duration) {
 	case 5:
 		p.fault(FaultCoordinatorMove, "", 0, "", at, 0)
 	default:
-		p.fault(FaultBrokerRestart, "", 0, fmt.Sprintf("node=%d", p.rng.IntN(p.Nodes)), at, length)
+		node := fmt.Sprintf("node=%d", p.rng.IntN(p.Nodes))
+		if at < p.restarted { // what is down cannot go down, and the last node that runs must not
+			p.fault(FaultLeaderMove, "", 0, "", at, 0)
+			return
+		}
+		p.fault(FaultBrokerRestart, "", 0, node, at, length)
+		p.restarted = at + length + time.Second // it comes up a little late
 	}
 }

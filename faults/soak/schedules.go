@@ -89,8 +89,9 @@ func Schedule(name string, f Frame) (Script, error) {
 // planner makes up one schedule.
 type planner struct {
 	Frame
-	rng    *rand.Rand
-	script Script
+	rng       *rand.Rand
+	script    Script
+	restarted time.Duration // when the last restart of a node is over
 }
 
 // upTo draws a time above 0 and up to a limit, in milliseconds, so that scripts can be read.

@@ -152,6 +152,25 @@ func TestStormCutsEverywhereAtOnce(t *testing.T) {
 	}
 }
 
+// TestMixedRestartsNodesOneByOne: one that is down cannot go down, and one must run.
+func TestMixedRestartsNodesOneByOne(t *testing.T) {
+	f := frame(24 * time.Hour)
+	f.Nodes = 3
+	restarts, up := 0, time.Duration(0)
+	for _, s := range named(t, ScheduleMixed, f).Faults {
+		if s.Kind != FaultBrokerRestart {
+			continue
+		}
+		if restarts++; s.Start < up {
+			t.Errorf("%s, but the last one is over at %v", s, up)
+		}
+		up = s.Start + s.Length
+	}
+	if restarts < 100 {
+		t.Errorf("%d restarts in a day", restarts)
+	}
+}
+
 func TestFlapStaysBelowTheSessionTimeout(t *testing.T) {
 	f := frame(time.Hour)
 	s := named(t, ScheduleFlap, f)
