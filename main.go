@@ -76,11 +76,11 @@ func commands() []command {
 		{"check", "is this cluster fit for a run: versions, limits, permissions, topics; what to do about each", (*program).check},
 		{"clean", "remove the topics, group and state of an application, after showing them; --yes does not ask", (*program).clean},
 		{"verify", "audit what an application, in whatever language, has left in its topics", (*program).verify},
+		{"completion", "the script that teaches a shell (bash, fish or zsh) commands and flags: source <(eostop completion bash)", (*program).completion},
 		{"version", "the version of this program", (*program).version},
 		{"help", "this text", (*program).help},
 		{"replay", "a recorded session in the dashboard", nil},
 		{"bench", "throughput, latency, restore, start-up", nil},
-		{"completion", "completion for a shell", nil},
 	}
 }
 
@@ -166,6 +166,25 @@ func (p *program) diff(context.Context) error {
 		return &verdictError{soak.ExitViolation}
 	}
 	return err
+}
+
+// completion is the completion command.
+func (p *program) completion(context.Context) error {
+	if len(p.args) != 1 {
+		return soak.Usagef("completion takes one shell; valid: %s", strings.Join(soak.Shells(), ", "))
+	}
+	var names []string
+	usage := map[string]string{}
+	for _, c := range commands() {
+		if c.run != nil {
+			names, usage[c.name] = append(names, c.name), c.usage
+		}
+	}
+	text, err := soak.Completion(p.args[0], names, usage)
+	if err != nil {
+		return err
+	}
+	return p.print(text)
 }
 
 func (p *program) version(context.Context) error {

@@ -66,7 +66,7 @@ func TestUsageErrorsAreOneLine(t *testing.T) {
 		args string
 		want string
 	}{
-		{"replay", "command replay is not available yet; valid: run, simulate, matrix, diff, config, check, clean, verify, version, help"},
+		{"replay", "command replay is not available yet; valid: run, simulate, matrix, diff, config, check, clean, verify, completion, version, help"},
 		{"matrix x", `unexpected argument "x"; matrix takes flags only`},
 		{"simulate --brokers a:1", "simulate has no flag --brokers; see eostop simulate --help"},
 		{"simulate --hourz 2", "unknown flag --hourz; did you mean --hours?"},
@@ -88,8 +88,9 @@ func TestUsageErrorsAreOneLine(t *testing.T) {
 		{"bench", "command bench is not available yet"},
 		{"diff a b --tolerance 10", `flag --tolerance: "10" is not a percentage; write it like 10%`},
 		{"diff a", "diff takes two reports, not 1"},
-		{"completion bash", "command completion is not available yet"},
-		{"frob", `unknown command "frob"; valid: run, simulate, matrix, diff, config, check, clean, verify, version, help`},
+		{"completion", "completion takes one shell; valid: bash, fish, zsh"},
+		{"completion csh", `completion for "csh" is not known; valid: bash, fish, zsh`},
+		{"frob", `unknown command "frob"; valid: run, simulate, matrix, diff, config, check, clean, verify, completion, version, help`},
 		{"version x", `unexpected argument "x"; version takes none`},
 		{"run x", `unexpected argument "x"; run takes flags only`},
 		{"--metrics 9464", `session.metrics: "9464" is not an address; write HOST:PORT`},

@@ -36,13 +36,18 @@ lost, duplicated, out of order or died that was not before, or throughput, laten
 stores are worse by more than the tolerance.
 `
 
-// ParseDiffFlags parses the arguments behind the command. Its error is a UsageError.
-func ParseDiffFlags(args []string) (*DiffFlags, error) {
+func (f *DiffFlags) set() *pflag.FlagSet {
 	set := pflag.NewFlagSet("diff", pflag.ContinueOnError)
 	set.Usage = func() {}
-	tolerance := set.String("tolerance", "10%", "")
+	set.String("tolerance", "10%", "by how much a number may get worse before it counts")
+	set.BoolVarP(&f.Help, "help", "h", false, "this text")
+	return set
+}
+
+// ParseDiffFlags parses the arguments behind the command. Its error is a UsageError.
+func ParseDiffFlags(args []string) (*DiffFlags, error) {
 	f := &DiffFlags{}
-	set.BoolVarP(&f.Help, "help", "h", false, "")
+	set := f.set()
 	if err := set.Parse(args); err != nil {
 		return nil, Usagef("%s; see eostop diff --help", strings.TrimSpace(err.Error()))
 	}
@@ -50,7 +55,7 @@ func ParseDiffFlags(args []string) (*DiffFlags, error) {
 		return f, nil
 	}
 	var err error
-	if f.Tolerance, err = parseTolerance(*tolerance); err != nil {
+	if f.Tolerance, err = parseTolerance(set.Lookup("tolerance").Value.String()); err != nil {
 		return nil, err
 	}
 	if set.NArg() != 2 {

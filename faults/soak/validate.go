@@ -295,16 +295,22 @@ func describeNames(names []string) string {
 	}
 }
 
+// What some settings can be.
+var (
+	themes    = []string{"ansi", "colorblind", "mono"}
+	logLevels = []string{"debug", "info", "warn", "error"}
+)
+
 func (v *validator) rest() {
 	c := v.config
 	v.duration("verify.interval", c.Verify.Interval, time.Millisecond, time.Minute)
 	v.check(c.Session.SnapshotInterval >= 0, "session.snapshot_interval", "%s is negative; valid: 0s (none) and more", formatDuration(c.Session.SnapshotInterval))
-	v.choice(choice{"ui.theme", c.UI.Theme, []string{"ansi", "colorblind", "mono"}, []string{"dark", "light"}, "theme"})
+	v.choice(choice{"ui.theme", c.UI.Theme, themes, []string{"dark", "light"}, "theme"})
 	v.between("ui.fps", c.UI.FPS, 1, 30)
 	v.check(c.Session.Metrics == "" || validAddress(c.Session.Metrics, true), "session.metrics",
 		"%q is not an address; write HOST:PORT, like 127.0.0.1:9464", c.Session.Metrics)
 	v.check(c.Session.Pprof == "" || validAddress(c.Session.Pprof, true), "session.pprof",
 		"%q is not an address; write HOST:PORT, like 127.0.0.1:6060", c.Session.Pprof)
-	v.choice(choice{"session.log_level", c.Session.LogLevel, []string{"debug", "info", "warn", "error"}, nil, "log level"})
+	v.choice(choice{"session.log_level", c.Session.LogLevel, logLevels, nil, "log level"})
 	v.check(c.Session.Memory >= 1<<20, "session.memory", "%s is too small; valid: 1MiB and more", c.Session.Memory)
 }
