@@ -95,7 +95,7 @@ func TestErrorsByTheirCause(t *testing.T) {
 		{"TaskAssignment", &runtime.AssignmentError{Reason: "internal topic app-x has 2 partitions, needs 3"}, dies, dies, dies, "assignment", ""},
 		{"MissingSourceTopic", &runtime.AssignmentError{Reason: "source topic in does not exist"}, dies, "", dies, "assignment", ""},
 		{"Input deleted before it was processed", &runtime.InputLostError{Topic: "in", Err: kerr.OffsetOutOfRange}, reset, reset, dies, "input lost", "to go on behind the gap would be a silent hole"},
-		{"Production handler fails", &runtime.ProductionError{Topic: "out", Err: kerr.MessageTooLarge}, dies, dies, dies, "record too large", ""},
+		{"Production handler fails", &runtime.ProductionError{FailedSend: runtime.FailedSend{Topic: "out", Err: kerr.MessageTooLarge}}, dies, dies, dies, "record too large", ""},
 		{"Task time-out", &runtime.TaskTimeoutError{Err: kerr.CoordinatorNotAvailable}, dies, "", dies, "task time-out", ""},
 		{"RuntimeException", &runtime.PanicError{Value: "boom"}, dies, dies, dies, "panic", ""},
 

@@ -30,6 +30,11 @@ type FailedSend struct {
 	Key       []byte
 	Value     []byte
 	Err       error
+	// The input record that was at work when it was sent. SourceTopic is empty in a punctuator and in a commit, which writes what
+	// record caches hold.
+	SourceTopic     string
+	SourcePartition int32
+	SourceOffset    int64
 }
 
 // ProductionHandler decides about a record that the brokers refused. It is called in the producer's goroutine and must
@@ -86,14 +91,14 @@ func recordFailure(err error) bool {
 }
 
 // ProductionError says that a record could not be written and that the production handler did not let it go.
-type ProductionError struct {
-	Topic     string
-	Partition int32
-	Err       error
-}
+type ProductionError struct{ FailedSend }
 
+// Error names the input record, too, where there is one.
 func (e *ProductionError) Error() string {
-	return fmt.Sprintf("write to %s-%d: %v", e.Topic, e.Partition, e.Err)
+	if e.SourceTopic == "" {
+		return fmt.Sprintf("write to %s-%d: %v", e.Topic, e.Partition, e.Err)
+	}
+	return fmt.Sprintf("write to %s-%d for %s-%d offset %d: %v", e.Topic, e.Partition, e.SourceTopic, e.SourcePartition, e.SourceOffset, e.Err)
 }
 
 func (e *ProductionError) Unwrap() error { return e.Err }
@@ -109,8 +114,12 @@ func (t *StreamThread) judgeSend(r *kgo.Record, err error) error {
 		handler = DefaultProductionHandler
 	}
 	response := Fail
+	failed := FailedSend{Topic: r.Topic, Partition: r.Partition, Key: r.Key, Value: r.Value, Err: err}
+	if from, ok := r.Context.(*origin); ok {
+		failed.SourceTopic, failed.SourcePartition, failed.SourceOffset = from.topic, from.partition, from.offset
+	}
 	panicked := t.guard(func() error {
-		response = handler(FailedSend{Topic: r.Topic, Partition: r.Partition, Key: r.Key, Value: r.Value, Err: err})
+		response = handler(failed)
 		return nil
 	})
 	switch class, _, _ := classifyCause(err); {
@@ -122,6 +131,6 @@ func (t *StreamThread) judgeSend(r *kgo.Record, err error) error {
 	case response == Retry && class != Fatal:
 		return err
 	default:
-		return &ProductionError{Topic: r.Topic, Partition: r.Partition, Err: err}
+		return &ProductionError{failed}
 	}
 }

@@ -79,6 +79,9 @@ func TestProductionHandler(t *testing.T) {
 					if f.Topic != "out" || string(f.Key) != keyOf(0) || len(f.Value) != 2<<20 || !errors.Is(f.Err, kerr.MessageTooLarge) {
 						c.Errorf("asked about %s-%d, key %s, %d bytes, %v", f.Topic, f.Partition, f.Key, len(f.Value), f.Err)
 					}
+					if f.SourceTopic != "in" || f.SourcePartition != 0 || f.SourceOffset != 5 {
+						c.Errorf("sent for %s-%d offset %d, want in-0 offset 5", f.SourceTopic, f.SourcePartition, f.SourceOffset)
+					}
 				})
 			})
 		})
@@ -103,8 +106,9 @@ func wantFailed(c *cluster, i *member) {
 	c.Helper()
 	c.await(late, "the client is shut down", func() bool { return i.Status().State == string(runtime.InstanceError) })
 	deaths, _ := i.Deaths()
-	if len(deaths) != 1 || deaths[0].Cause != "record too large" || !strings.Contains(deaths[0].Error, "out") || deaths[0].Unexpected {
-		c.Errorf("%+v, want one death that names the cause and the topic", deaths)
+	if len(deaths) != 1 || deaths[0].Cause != "record too large" || deaths[0].Unexpected ||
+		!strings.Contains(deaths[0].Error, "write to out-") || !strings.Contains(deaths[0].Error, " for in-0 offset 5: ") || strings.Contains(deaths[0].Error, "offset 6") {
+		c.Errorf("%+v, want one death that names the cause, the topic and the record", deaths)
 	}
 	want := map[string][]int64{keyOf(0): {0, 1, 2, 3, 4}, keyOf(1): {0, 1, 2, 3, 4}}
 	if c.exactlyOnce() {

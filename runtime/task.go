@@ -1,6 +1,8 @@
 package runtime
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -88,7 +90,10 @@ type streamTask struct {
 	uncommittedIn   int64  // those of external topics among them
 	firstCommit     time.Time
 	lastCommit      time.Time
-	idleSince       time.Time // since when the task waits for an input although another one has records; zero = it does not
+	idleSince       time.Time       // since when the task waits for an input although another one has records; zero = it does not
+	working         *inputPartition // whose record is being processed; nil = none is
+	workingOffset   int64           // of that record
+	origin          *origin         // of what is sent for it; nil = nothing was yet
 }
 
 var _ topology.Host = (*streamTask)(nil)
@@ -189,7 +194,7 @@ func (t *streamTask) Store(name string) (topology.BytesStore, error) {
 func (t *streamTask) Send(topic string, partition int32, key, value []byte, timestamp int64, headers []topology.Header) error {
 	r := &kgo.Record{
 		Topic: t.thread.instance.program.topic(topic), Partition: partition,
-		Key: key, Value: value, Timestamp: time.UnixMilli(timestamp),
+		Key: key, Value: value, Timestamp: time.UnixMilli(timestamp), Context: t.sentFor(),
 	}
 	if len(headers) > 0 {
 		r.Headers = make([]kgo.RecordHeader, len(headers))
@@ -199,6 +204,25 @@ func (t *streamTask) Send(topic string, partition int32, key, value []byte, time
 	}
 	t.commitNeeded = true
 	return t.slot.producer.send(r, t.slot.producer.sent)
+}
+
+// origin is the input record that is at work when a record is sent. It travels as that one's context, the one field that the
+// client passes on as it is.
+type origin struct {
+	context.Context
+	topicPartition
+	offset int64
+}
+
+// sentFor returns the origin of what is sent now; nil in a punctuator and in a commit.
+func (t *streamTask) sentFor() context.Context {
+	if t.working == nil {
+		return nil
+	}
+	if t.origin == nil {
+		t.origin = &origin{context.Background(), t.working.topicPartition, t.workingOffset}
+	}
+	return t.origin
 }
 
 // add queues fetched records. Control records have no payload, but the position must pass them.
@@ -261,6 +285,9 @@ func headersOf(r *kgo.Record) []topology.Header {
 // failedAt names the record that an error came up with. The record has left the queue or blocks it: whatever the cause,
 // the transaction cannot be gone on with.
 func (t *streamTask) failedAt(in *inputPartition, r *kgo.Record, err error) error {
+	if sent := (*sendFailure)(nil); errors.As(err, &sent) {
+		return &transactionError{fmt.Sprintf("task %s", t.id), err} // of a record before
+	}
 	return &transactionError{fmt.Sprintf("task %s: %s offset %d", t.id, in.topicPartition, r.Offset), err}
 }
 
@@ -331,7 +358,10 @@ func (t *streamTask) process(limit int) (int, error) {
 		t.streamTime = max(t.streamTime, head.Timestamp)
 		t.late(head.Timestamp)
 		t.nodes.took(in.logical, r, head.Timestamp)
-		if err := t.graph.Process(head); err != nil {
+		t.working, t.workingOffset, t.origin = in, r.Offset, nil
+		err = t.graph.Process(head)
+		t.working = nil
+		if err != nil {
 			return n, t.failedAt(in, r, err)
 		}
 		t.count(in)

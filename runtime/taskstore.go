@@ -105,7 +105,7 @@ func (s *taskStore) log(key, value []byte, timestamp int64) error {
 	s.task.commitNeeded = true
 	return producer.send(&kgo.Record{
 		Topic: s.changelog.topic, Partition: s.changelog.partition,
-		Key: key, Value: value, Timestamp: time.UnixMilli(timestamp),
+		Key: key, Value: value, Timestamp: time.UnixMilli(timestamp), Context: s.task.sentFor(),
 	}, s.acks.promise)
 }
 
