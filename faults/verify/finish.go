@@ -52,6 +52,7 @@ func (v *Verifier) finish(run context.Context, cmd *command) {
 	defer context.AfterFunc(run, cancel)()
 	v.readToEnds(ctx)
 	v.compareStores(ctx, cmd.digests)
+	v.lookAgain(ctx)
 	if run.Err() != nil {
 		v.publish()
 		return

@@ -47,7 +47,7 @@ func (v *Verifier) runWatch(ctx context.Context) {
 			return
 		}
 		w.next, w.found = now.Add(watchEvery), make(chan []stuck, 1)
-		topics := slices.Concat(v.topics, v.config.Hops, slices.Sorted(maps.Values(v.config.Changelogs)))
+		topics := v.watched()
 		go func() { w.found <- v.findStuck(ctx, topics) }()
 		return
 	}
@@ -59,6 +59,21 @@ func (v *Verifier) runWatch(ctx context.Context) {
 		}
 	default:
 	}
+}
+
+// lookAgain looks at last whether what was seen to hang still does: it may have been ended by hand since.
+func (v *Verifier) lookAgain(ctx context.Context) {
+	if len(v.judge.hanging) == 0 {
+		return
+	}
+	if found := v.findStuck(ctx, v.watched()); found != nil {
+		v.judgeStuck(found, time.Now())
+	}
+}
+
+// watched are the topics in which a transaction may hang.
+func (v *Verifier) watched() []string {
+	return slices.Concat(v.topics, v.config.Hops, slices.Sorted(maps.Values(v.config.Changelogs)))
 }
 
 // findStuck lists the partitions whose last stable offset is not their end; nil if the broker does not answer. It runs beside the

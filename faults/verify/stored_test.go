@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -110,6 +111,17 @@ func TestStoredMutations(t *testing.T) {
 
 // TestHangingTransaction leaves a transaction open: the verdict is unknown as soon as it must be over, and names it.
 func TestHangingTransaction(t *testing.T) {
+	for name, look := range map[string]func(*Verifier) (Status, error){
+		"seen to end":           func(v *Verifier) (Status, error) { time.Sleep(5 * time.Second); return v.Status(), nil },
+		"over when all is over": func(v *Verifier) (Status, error) { return v.Finish(context.Background(), nil) },
+	} {
+		t.Run(name, func(t *testing.T) { hang(t, look) })
+	}
+}
+
+// hang leaves a transaction open until it is noticed, ends it, and looks at what is made of it then.
+func hang(t *testing.T, look func(*Verifier) (Status, error)) {
+	t.Helper()
 	inBubble(t, 1, func(c *cluster) {
 		t := c.t
 
@@ -142,9 +154,8 @@ func TestHangingTransaction(t *testing.T) {
 		if err := s.cl.EndTransaction(t.Context(), kgo.TryCommit); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(5 * time.Second)
-		if s := v.Status(); s.Verdict != Clean || s.Processed != 1 {
-			t.Errorf("it has ended: %+v", s)
+		if s, err := look(v); err != nil || s.Verdict != Clean || s.Processed != 1 {
+			t.Errorf("it has ended: %+v, %v", s, err)
 		}
 	})
 }
