@@ -85,6 +85,14 @@ func performScript(t *testing.T, cfg Config, script func(*stage)) *Report {
 	return r
 }
 
+// onDemand skips a test that takes long.
+func onDemand(t *testing.T) {
+	t.Helper()
+	if os.Getenv(testAll) == "" {
+		t.Skipf("%s is not set", testAll)
+	}
+}
+
 // tidy removes what the experiments of a configuration have left.
 func tidy(t *testing.T, cfg *Config) {
 	t.Helper()
@@ -105,6 +113,7 @@ type realScenario struct {
 	cuts   []string
 	faults []string
 	set    func(*Config)
+	script func(*stage)
 	want   func(*testing.T, *Config, *Report)
 	long   bool // on demand only
 }
@@ -192,6 +201,16 @@ func realScenarios() []realScenario {
 			name: "waiting-for-the-scan", length: 50 * time.Second, cuts: []string{"i2@4s+14s"}, want: expelled, long: true,
 			set: func(c *Config) { c.Runtime.ActiveFencing = false },
 		},
+		// Commits are rare and some fail, so that much is consumed and not committed all the time.
+		{
+			name: "purge", length: 8 * time.Second, want: hit, script: (*stage).purgesWhatIsCommitted, faults: []string{
+				"error,instance=i1,api=TxnOffsetCommit,txn=*,code=TRANSACTION_ABORTABLE@2s", "error,instance=i2,api=EndTxn,end=commit,code=PRODUCER_FENCED@4s",
+				"error,instance=i3,api=Produce,txn=*,code=INVALID_PRODUCER_EPOCH@6s",
+			},
+			set: func(c *Config) {
+				c.Runtime.RepartitionPurgeInterval, c.Runtime.CommitInterval = 50*time.Millisecond, time.Second
+			},
+		},
 		{name: "cut-long", length: 4 * time.Minute, cuts: []string{"i1@10s+90s", "i2@110s+90s"}, want: takenOver, long: true},
 		{name: "storm", length: 5 * time.Minute, want: alive, long: true, set: func(c *Config) { c.Faults.Schedule, c.Load.Seed = "storm", 7 }},
 	}
@@ -214,8 +233,8 @@ func TestOnKafka(t *testing.T) {
 	for _, scenario := range realScenarios() {
 		t.Run(scenario.name, func(t *testing.T) {
 			cfg := onKafka(t, scenario.length)
-			if scenario.long && os.Getenv(testAll) == "" {
-				t.Skipf("%s is not set", testAll)
+			if scenario.long {
+				onDemand(t)
 			}
 			t.Parallel()
 			cfg.Faults.Cuts = cuts(t, scenario.cuts...)
@@ -229,7 +248,7 @@ func TestOnKafka(t *testing.T) {
 			if scenario.set != nil {
 				scenario.set(&cfg)
 			}
-			r := perform(t, cfg)
+			r := performScript(t, cfg, scenario.script)
 			scenario.want(t, &cfg, r)
 			tidy(t, &cfg)
 		})

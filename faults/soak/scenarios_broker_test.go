@@ -1,13 +1,16 @@
 package soak
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
 
 	"eostop/faults/verify"
+	"eostop/runtime"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -105,39 +108,59 @@ func scenarioOfLostMarkers(t *testing.T) {
 
 func rewriting(cfg *Config) { cfg.Runtime.ChangelogRewriteInterval = 5 * time.Second }
 
-// wraps is how often a producer is initialised until its epoch is nearly used up.
-const wraps = 32760
+// nearlyLast is an epoch of which there are a few more: a producer id has epochs up to 32766.
+const nearlyLast = 32760
 
 // wrapEpochs uses up the epochs of i1's producer id (KAFKA-18660).
 func (g *stage) wrapEpochs() {
 	g.until(5 * time.Second)
-	producers := g.member("i1").instance.Status().Threads[0].Producers
-	id := producers[0].TransactionalID
 	client, err := kgo.NewClient(g.s.cluster.options()...)
 	if err != nil {
 		g.Fatal(err)
 	}
 	defer client.Close()
+	id := g.producer("i1").TransactionalID
+	g.lastEpochs(client, id, useUpEpochs(g.T, client, id))
+}
+
+// producer is the producer of an instance's first thread.
+func (g *stage) producer(instance string) runtime.ProducerStatus {
+	return g.member(instance).instance.Status().Threads[0].Producers[0]
+}
+
+// useUpEpochs initialises a producer until the epochs of its producer id, which is returned, are nearly used up.
+func useUpEpochs(t *testing.T, client *kgo.Client, id string) int64 {
+	t.Helper()
+	for {
+		if producer := initialise(t, client, id); producer.ProducerEpoch >= nearlyLast {
+			return producer.ProducerID
+		}
+	}
+}
+
+// initialise initialises a producer once, unless it is busy.
+func initialise(t *testing.T, client *kgo.Client, id string) *kmsg.InitProducerIDResponse {
+	t.Helper()
 	req := kmsg.NewPtrInitProducerIDRequest()
 	req.TransactionalID, req.TransactionTimeoutMillis = &id, 60000
-	for range wraps {
-		resp, err := req.RequestWith(g.s.ctx, client)
-		if err != nil || resp.ErrorCode != 0 {
-			g.Errorf("initialise: error code %d, %v", resp.ErrorCode, err)
-			return
-		}
+	resp, err := req.RequestWith(t.Context(), client)
+	if err == nil {
+		err = kerr.ErrorForCode(resp.ErrorCode)
 	}
-	// From here on every new producer of the thread takes one of the last epochs.
-	m := g.member("i1")
-	before := producers[0].ProducerID
+	if err != nil && !errors.Is(err, kerr.ConcurrentTransactions) {
+		t.Fatalf("initialise %s: %v", id, err)
+	}
+	return resp
+}
+
+// lastEpochs lets every new producer of i1's thread take one of the last epochs of an id, until there is none left.
+func (g *stage) lastEpochs(client *kgo.Client, id string, producerID int64) {
 	for range 12 {
 		g.until(g.s.Snapshot().Elapsed + 2*time.Second)
-		if _, err := req.RequestWith(g.s.ctx, client); err != nil {
-			g.Error(err)
-		}
+		initialise(g.T, client, id)
 	}
 	g.until(g.s.Snapshot().Elapsed + 3*time.Second)
-	if after := m.instance.Status().Threads[0].Producers[0]; after.ProducerID == before {
-		g.Errorf("the producer id is still %d, at epoch %d", after.ProducerID, after.Epoch)
+	if after := g.producer("i1"); after.ProducerID == producerID {
+		g.Errorf("the producer id is still %d, at epoch %d", producerID, after.Epoch)
 	}
 }

@@ -121,8 +121,9 @@ func cutDuring(t *testing.T, guarantee runtime.Guarantee, version string, at ste
 	return r
 }
 
-// everyCut runs a test for each direction and length of a cut.
+// everyCut runs a test for each direction and length of a cut, beside all others: on a real broker they wait most of the time.
 func everyCut(t *testing.T, fn func(*testing.T, faults.Direction, time.Duration)) {
+	t.Parallel()
 	for _, d := range []faults.Direction{faults.Both, faults.In, faults.Out} {
 		for _, length := range []time.Duration{5 * time.Second, 20 * time.Second} {
 			t.Run(fmt.Sprintf("%s for %v", d, length), func(t *testing.T) {
@@ -134,12 +135,14 @@ func everyCut(t *testing.T, fn func(*testing.T, faults.Direction, time.Duration)
 }
 
 func scenarioOfCutsInCommits(t *testing.T) {
+	t.Parallel()
 	t.Run("a transaction of many", cutInACommit)
 	t.Run("with an epoch for each transaction", cutInACommitOfTheNewProtocol)
 	t.Run("a transaction of a task", cutInACommitOfATask)
 }
 
 func cutInACommit(t *testing.T) {
+	t.Parallel()
 	for _, at := range commitSteps() {
 		t.Run(at.name, func(t *testing.T) {
 			everyCut(t, func(t *testing.T, d faults.Direction, length time.Duration) {
@@ -150,6 +153,7 @@ func cutInACommit(t *testing.T) {
 }
 
 func cutInACommitOfTheNewProtocol(t *testing.T) {
+	t.Parallel()
 	for _, at := range commitSteps() {
 		if at.key == kmsg.AddPartitionsToTxn || at.key == kmsg.AddOffsetsToTxn {
 			continue // these are part of other requests there
@@ -163,6 +167,7 @@ func cutInACommitOfTheNewProtocol(t *testing.T) {
 }
 
 func scenarioOfCutsInJoins(t *testing.T) {
+	t.Parallel()
 	version := "3.7"
 	if os.Getenv(testScenarios) != "" {
 		version = "" // they are the same in both protocols
@@ -178,6 +183,7 @@ func scenarioOfCutsInJoins(t *testing.T) {
 
 // cutInACommitOfATask is the same with a producer for each task.
 func cutInACommitOfATask(t *testing.T) {
+	t.Parallel()
 	for _, version := range []string{"3.7", "4.0"} {
 		for _, at := range commitSteps() {
 			if version == "4.0" && (at.key == kmsg.AddPartitionsToTxn || at.key == kmsg.AddOffsetsToTxn) {
