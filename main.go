@@ -389,7 +389,7 @@ func (p *program) session(ctx context.Context) error {
 		debug.SetMemoryLimit(memoryLimit)
 	}
 	return p.prepared(loaded, func(cfg *soak.Config, logger *slog.Logger) error {
-		session, err := soak.New(*cfg, nil, soak.Deps{Logger: logger, Say: p.listener(cfg)})
+		session, err := soak.New(*cfg, nil, soak.Deps{Logger: logger, Say: p.listener(cfg), ByHand: p.terminal(cfg) != nil})
 		if err != nil {
 			return err
 		}

@@ -2,7 +2,6 @@ package ui
 
 import (
 	"fmt"
-	"unicode/utf8"
 
 	tea "github.com/charmbracelet/bubbletea"
 
@@ -33,6 +32,8 @@ func (m *app) key(msg tea.KeyMsg) tea.Cmd {
 	case m.mode == modeFilter:
 		m.typeFilter(msg)
 		return nil
+	case m.mode == modePrompt:
+		return m.typePrompt(msg)
 	case m.overlay != nil:
 		m.overlayKey(act)
 		return nil
@@ -57,6 +58,14 @@ func (m *app) do(act action, nth int) tea.Cmd {
 		return m.toggleCut(v)
 	case actHealAll:
 		return m.healAll()
+	case actCutFor:
+		m.cutFor(v)
+	case actInject:
+		m.inject(v)
+	case actKill:
+		return m.kill(v)
+	case actAddThread, actRemoveThread:
+		return m.resize(v, act == actAddThread)
 	case actExport:
 		return m.export()
 	case actFreeze:
@@ -162,16 +171,8 @@ func (m *app) typeFilter(msg tea.KeyMsg) {
 		m.mode = modeNormal
 	case tea.KeyEsc:
 		m.mode, m.typed = modeNormal, ""
-	case tea.KeyBackspace:
-		_, size := utf8.DecodeLastRuneInString(m.typed)
-		m.typed = m.typed[:len(m.typed)-size]
-	case tea.KeyCtrlU:
-		m.typed = ""
-	case tea.KeyRunes, tea.KeySpace:
-		if !msg.Alt {
-			m.typed += clean(string(msg.Runes))
-		}
-	default: // Keys that are no text.
+	default:
+		m.typed = edited(m.typed, msg)
 	}
 	f.set(m.typed)
 }
@@ -208,32 +209,16 @@ func (m *app) liveInstance(name string) *soak.Instance {
 }
 
 func (m *app) toggleCut(v *view) tea.Cmd {
-	name := m.target(v)
-	in := m.liveInstance(name)
-	switch {
-	case in == nil && name != "":
-		m.complain(clean(name) + " runs in another process: cut it off there")
-		return nil
-	case in == nil:
-		m.complain("no instance is selected")
-		return nil
-	case m.pending[name]:
-		m.say("the last cut or heal of " + name + " is still on its way")
+	name, ok := m.here(v)
+	if !ok {
 		return nil
 	}
-	m.chosen, m.pending[name] = name, true
-	session, cut := m.session, in.Cut
-	return guarded(func() tea.Msg {
-		if cut {
-			if err := session.Heal(name); err != nil {
-				return doneMsg{err: fmt.Errorf("heal %s: %w", name, err), instance: name}
-			}
-			return doneMsg{text: name + " is healed", instance: name}
-		}
-		if err := session.Partition(name, "both"); err != nil {
-			return doneMsg{err: fmt.Errorf("cut %s: %w", name, err), instance: name}
-		}
-		return doneMsg{text: name + " is cut off from the brokers; p heals it", instance: name}
+	session := m.session
+	if m.liveInstance(name).Cut {
+		return m.byHand(name, "heal "+name, func() (string, error) { return name + " is healed", session.Heal(name) })
+	}
+	return m.byHand(name, "cut "+name, func() (string, error) {
+		return name + " is cut off from the brokers; p heals it", session.Partition(name, "both")
 	})
 }
 
@@ -244,14 +229,8 @@ func (m *app) healAll() tea.Cmd {
 		if !m.live.Instances[i].Cut || m.pending[name] {
 			continue
 		}
-		m.pending[name] = true
 		session := m.session
-		cmds = append(cmds, guarded(func() tea.Msg {
-			if err := session.Heal(name); err != nil {
-				return doneMsg{err: fmt.Errorf("heal %s: %w", name, err), instance: name}
-			}
-			return doneMsg{text: name + " is healed", instance: name}
-		}))
+		cmds = append(cmds, m.byHand(name, "heal "+name, func() (string, error) { return name + " is healed", session.Heal(name) }))
 	}
 	if len(cmds) == 0 {
 		m.say("no instance is cut off")

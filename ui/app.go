@@ -17,6 +17,7 @@ type mode int
 const (
 	modeNormal mode = iota
 	modeFilter
+	modePrompt
 )
 
 // Messages to the model. They come only from the input and from commands that the model started.
@@ -64,6 +65,7 @@ type app struct {
 	zoom     bool
 	mode     mode
 	typed    string
+	prompt   *prompt // what is asked for in modePrompt
 	overlay  *overlay
 	chosen   string          // instance of the row that was selected last
 	pending  map[string]bool // instances with a cut or a heal on its way

@@ -43,6 +43,8 @@ func (m *app) footer(v *view, w int, hints bool) string {
 		if v.width >= 60 {
 			c.text(" ! inverts, enter keeps, esc clears", v.styles.dim)
 		}
+	case m.mode == modePrompt:
+		m.prompt.draw(v, c)
 	case m.toast.text != "":
 		st, mark := v.styles.ok, v.glyphs.good
 		if m.toast.bad {

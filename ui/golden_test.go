@@ -25,8 +25,19 @@ func (s still) Snapshot() *soak.Snapshot       { return s.snap }
 func (s still) Done() <-chan struct{}          { return nil }
 func (s still) Partition(string, string) error { return nil }
 func (s still) Heal(string) error              { return nil }
-func (s still) Export() (string, error)        { return "session.jsonl", nil }
-func (s still) Stop(bool)                      {}
+func (s still) Cut(string, string) error       { return nil }
+func (s still) Inject(string) error            { return nil }
+
+func (s still) AddThread(string) (string, error)    { return "", nil }
+func (s still) RemoveThread(string) (string, error) { return "", nil }
+
+func (s still) FaultChoices(instance string, thread int) []soak.FaultChoice {
+	cfg := soak.Default()
+	return cfg.FaultChoices(instance, thread)
+}
+
+func (s still) Export() (string, error) { return "session.jsonl", nil }
+func (s still) Stop(bool)               {}
 
 // plainOptions are Unicode glyphs without colours.
 func plainOptions() Options {
@@ -114,7 +125,7 @@ func TestViewGolden(t *testing.T) {
 		o.ASCII = true
 		golden(t, "view-80x24-ascii", sceneModel(o, 80, 24).render())
 	})
-	for name, keys := range map[string]string{"help": "?", "explain-thread": "jjjjj\r", "explain-producer": "2G\r", "verdict": "v", "frozen": " ", "filter": "3/!open"} {
+	for name, keys := range map[string]string{"help": "?", "explain-thread": "jjjjj\r", "explain-producer": "2G\r", "verdict": "v", "frozen": " ", "filter": "3/!open", "cut-for": "P", "faults": "F"} {
 		t.Run(name, func(t *testing.T) {
 			m := sceneModel(plainOptions(), 80, 24)
 			press(m, keys)

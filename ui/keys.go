@@ -13,6 +13,11 @@ const (
 	actVerdict
 	actPartition
 	actHealAll
+	actCutFor
+	actInject
+	actKill
+	actAddThread
+	actRemoveThread
 	actExport
 	actFreeze
 	actFilter
@@ -49,7 +54,12 @@ type binding struct {
 // footer, and within a group that of the help.
 var keymap = []binding{
 	{actPartition, []string{"p"}, "p", "cut", "cut the selected instance off from the brokers, or heal it", "do"},
+	{actCutFor, []string{"P"}, "P", "", "cut it off for a time, or in one direction", "do"},
 	{actHealAll, []string{"H"}, "H", "", "heal every instance that is cut off", "do"},
+	{actInject, []string{"F"}, "F", "", "inject a fault: all kinds, to choose from and to change", "do"},
+	{actKill, []string{"x"}, "x", "", "kill the selected thread; it is replaced", "do"},
+	{actAddThread, []string{"A"}, "A", "", "add a stream thread to the instance", "do"},
+	{actRemoveThread, []string{"D"}, "D", "", "remove the last stream thread of the instance", "do"},
 	{actExport, []string{"e"}, "e", "export", "write the session log to a file", "do"},
 	{actNextPanel, []string{"tab", "right", "l"}, "tab right", "panel", "next panel", "move"},
 	{actPreviousPanel, []string{"shift+tab", "left", "h"}, "shift-tab left", "", "previous panel", "move"},

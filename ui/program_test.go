@@ -77,6 +77,24 @@ func (f *fakeSession) Heal(instance string) error {
 	return f.call("heal %s", instance)
 }
 
+func (f *fakeSession) Cut(instance, text string) error {
+	return f.call("cut %s for %s", instance, text)
+}
+
+func (f *fakeSession) Inject(text string) error { return f.call("inject %s", text) }
+
+func (f *fakeSession) FaultChoices(instance string, thread int) []soak.FaultChoice {
+	return still{}.FaultChoices(instance, thread)
+}
+
+func (f *fakeSession) AddThread(instance string) (string, error) {
+	return instance + "-StreamThread-4", f.call("add %s", instance)
+}
+
+func (f *fakeSession) RemoveThread(instance string) (string, error) {
+	return instance + "-StreamThread-3", f.call("remove %s", instance)
+}
+
 func (f *fakeSession) Export() (string, error) { return "run-7.jsonl", f.call("export") }
 
 func (f *fakeSession) Stop(now bool) {
@@ -181,8 +199,10 @@ func (p *program) wait(d time.Duration) {
 func (p *program) keys(keys ...string) {
 	for _, k := range keys {
 		msg := tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune(k)}
-		if k == "ctrl+c" {
-			msg = tea.KeyMsg{Type: tea.KeyCtrlC}
+		if special, ok := map[string]tea.KeyType{
+			"ctrl+c": tea.KeyCtrlC, "enter": tea.KeyEnter, "esc": tea.KeyEsc, "backspace": tea.KeyBackspace, "tab": tea.KeyTab, "up": tea.KeyUp,
+		}[k]; ok {
+			msg = tea.KeyMsg{Type: special}
 		}
 		p.send(msg)
 	}
@@ -240,6 +260,55 @@ func TestProgramSteersTheSession(t *testing.T) {
 		want := []string{"cut i1 both", "cut i2 both", "heal i1", "heal i2", "export", "stop false", "stop true"}
 		if !slices.Equal(calls, want) {
 			t.Errorf("calls %q, want %q", calls, want)
+		}
+		p.restored()
+	})
+}
+
+// TestProgramDoesThingsByHand: what needs more than a key is typed, chosen from a list, or left with escape.
+func TestProgramDoesThingsByHand(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := start(t, nil)
+		defer p.finish()
+		p.keys("x")
+		p.shows("select a thread")
+		p.keys("j", "j", "P")
+		p.shows("cut i1 off for: 20s_")
+		p.keys("backspace", "backspace", "backspace", "5", "m", ":", "i", "n", "q")
+		p.shows("cut i1 off for: 5m:inq_")
+		p.keys("backspace", "enter")
+		p.shows("i1 is cut off from the brokers: 5m:in")
+		p.keys("P", "esc")
+		p.keys("F")
+		p.shows("what can be done, 1 of ", "panic,instance=i1,thread=2")
+		p.keys("tab", "tab", "up")
+		p.shows("what can be done, 2 of ", "the thread stands still")
+		p.keys("0", "s", "enter")
+		p.shows("injected: stall,instance=i1,thread=2 for 25s0s")
+		p.keys("x")
+		p.shows("i1-StreamThread-2 fails in its next round")
+		p.keys("A")
+		p.shows("i1-StreamThread-4 is started")
+		p.keys("D")
+		p.shows("i1-StreamThread-3 has committed")
+		p.s.mu.Lock()
+		p.s.fail = errors.New("there is no such \x1b[2Jthing")
+		p.s.mu.Unlock()
+		p.keys("F", "enter")
+		p.shows("inject: there is no such thing")
+		want := []string{
+			"cut i1 for 5m:in", "inject stall,instance=i1,thread=2 for 25s0s", "inject panic,instance=i1,thread=2", "add i1", "remove i1",
+			"inject panic,instance=i1,thread=2",
+		}
+		if calls := p.s.called(); !slices.Equal(calls, want) {
+			t.Errorf("calls %q, want %q", calls, want)
+		}
+		p.s.mu.Lock()
+		p.s.fail = nil
+		p.s.mu.Unlock()
+		p.keys("q", "q")
+		if err := <-p.err; err != nil {
+			t.Errorf("Run: %v", err)
 		}
 		p.restored()
 	})

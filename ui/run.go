@@ -30,6 +30,14 @@ type Session interface {
 	Partition(instance, direction string) error
 	// Heal ends the cut of an instance.
 	Heal(instance string) error
+	// Cut is Partition for a time: LENGTH[:both|in|out], or a direction alone.
+	Cut(instance, text string) error
+	// FaultChoices lists faults that can be done to an instance or a thread of it, and Inject does one, perhaps changed.
+	FaultChoices(instance string, thread int) []soak.FaultChoice
+	Inject(text string) error
+	// AddThread and RemoveThread change the number of an instance's stream threads, and return the thread's name.
+	AddThread(instance string) (string, error)
+	RemoveThread(instance string) (string, error)
 	// Export writes the session log as far as it goes and returns the file's path.
 	Export() (path string, err error)
 	// Stop ends the load and lets the application drain, or ends everything at once.

@@ -156,16 +156,24 @@ func (t *table[T]) status(v *view) string {
 	return strings.Join(parts, "  ")
 }
 
-func (t *table[T]) instance(v *view) string {
+// row is the selected row; nil when there is none.
+func (t *table[T]) row(v *view) *T {
 	if rows := t.list(v); len(rows) > 0 {
-		return t.owner(&rows[t.index])
+		return &rows[t.index]
+	}
+	return nil
+}
+
+func (t *table[T]) instance(v *view) string {
+	if row := t.row(v); row != nil {
+		return t.owner(row)
 	}
 	return ""
 }
 
 func (t *table[T]) explain(v *view) *page {
-	if rows := t.list(v); len(rows) > 0 {
-		return t.detail(v, &rows[t.index])
+	if row := t.row(v); row != nil {
+		return t.detail(v, row)
 	}
 	return nil
 }

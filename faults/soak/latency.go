@@ -13,23 +13,26 @@ import (
 // where it takes hardly any it would keep a processor busy.
 const answerTime = 100 * time.Microsecond
 
-// withLatency gives the connections of a dialer that time.
-func withLatency(dial faults.Dialer) faults.Dialer {
+// withLatency gives the connections of a dialer that time while something is done to requests.
+func withLatency(dial faults.Dialer, disturbed func() bool) faults.Dialer {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		c, err := dial(ctx, network, addr)
 		if err != nil {
 			return nil, err
 		}
-		return &slowConn{c}, nil
+		return &slowConn{c, disturbed}, nil
 	}
 }
 
-type slowConn struct{ net.Conn }
+type slowConn struct {
+	net.Conn
+	disturbed func() bool
+}
 
 // Read reads, and then waits.
 func (c *slowConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
-	if err == nil {
+	if err == nil && c.disturbed() {
 		timer := time.NewTimer(answerTime)
 		<-timer.C
 	}

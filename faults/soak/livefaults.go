@@ -67,6 +67,7 @@ type liveFault struct {
 	ended     time.Time     // zero while it goes on, and if it has never done anything
 	recovered time.Duration // from its end until all threads worked; negative before
 	over      bool          // nothing is expected of it any more
+	byHand    bool          // it may as well hit nothing
 }
 
 // onHit tells the journal of a request that a rule has acted on. It is called from goroutines of links.
@@ -375,7 +376,7 @@ func (e *experiment) reportFaults() {
 			r.Hits = new(hit.n)
 		}
 		e.outcome.Faults = append(e.outcome.Faults, r)
-		if live.counted && hit.n == 0 && !e.asked && e.s.cfg.Faults.lists(live.String()) {
+		if live.counted && hit.n == 0 && !e.asked && !live.byHand && e.s.cfg.Faults.lists(live.String()) {
 			e.outcome.Undecided = append(e.outcome.Undecided, fmt.Sprintf("fault %s did not happen: there was nothing to hit", live.FaultSpec))
 		}
 	}

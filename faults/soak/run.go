@@ -62,7 +62,7 @@ func (s *Session) run() {
 		select {
 		case <-tick.C:
 		case c := <-s.commands:
-			c.done <- e.obey(c)
+			c.done <- c.do(e, time.Now())
 		case then := <-e.then:
 			then()
 		case <-stop:

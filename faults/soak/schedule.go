@@ -98,22 +98,6 @@ func (s *schedule) healPlanned(instance string) bool {
 	return slices.ContainsFunc(s.heals, func(h plannedHeal) bool { return h.instance == instance })
 }
 
-// obey does what somebody asked for by hand.
-func (e *experiment) obey(c command) error {
-	m, now := e.s.member(c.instance), time.Now()
-	if c.heal {
-		if !m.link.State().Cut {
-			return fmt.Errorf("%s is not cut off", c.instance)
-		}
-		// A planned heal would end a later cut.
-		e.schedule.heals = slices.DeleteFunc(e.schedule.heals, func(h plannedHeal) bool { return h.instance == c.instance })
-		e.heal(m, now)
-		return nil
-	}
-	e.cut(m, c.direction, 0, now)
-	return nil
-}
-
 // cut cuts an instance off; the length is 0 where nobody knows it yet.
 func (e *experiment) cut(m *member, d faults.Direction, length time.Duration, now time.Time) {
 	already := m.link.State()
@@ -152,5 +136,9 @@ func (e *experiment) healManual() {
 
 // member finds an instance by its name; specs and commands have been checked before.
 func (s *Session) member(name string) *member {
-	return s.members[slices.IndexFunc(s.members, func(m *member) bool { return m.name == name })]
+	at := slices.IndexFunc(s.members, func(m *member) bool { return m.name == name })
+	if at < 0 {
+		return nil
+	}
+	return s.members[at]
 }

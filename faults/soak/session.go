@@ -35,6 +35,8 @@ type Deps struct {
 	// Idle is how often instances are looked at while nothing is expected of them: no cut to be noticed or recovered from. 0
 	// looks always as often as can be, for those who watch.
 	Idle time.Duration
+	// ByHand prepares the session for Inject: links look at requests, and the disk under the state can be made to fail.
+	ByHand bool
 	// Say is called with each line that the client of a talking program has to say; nil drops them. It may be called from any
 	// goroutine, one at a time.
 	Say func(line string)
@@ -53,6 +55,7 @@ type Session struct {
 	topics  ProgramTopics
 	model   string            // of the verifier
 	say     func(line string) // of a talking program; nil if nobody listens
+	byHand  bool              // anything may be done by hand
 	seed    int64
 	loadRun uint64 // marks the records of this session's load; 0 without load
 
@@ -106,12 +109,10 @@ type member struct {
 	instance *runtime.Instance
 }
 
-// command is a cut or a heal that somebody asked for.
+// command is what somebody asked for by hand. The session's own goroutine does it.
 type command struct {
-	instance  string
-	heal      bool
-	direction faults.Direction
-	done      chan error
+	do   func(e *experiment, now time.Time) error
+	done chan error
 }
 
 // New prepares a session. The program is nil for the one that the configuration names; a program of one's own runs without
@@ -139,11 +140,11 @@ func New(cfg Config, program *topology.Topology, deps Deps) (*Session, error) {
 		return nil, &UsageError{err}
 	}
 	s.script = script
-	if script.on(onDisk) {
+	if s.byHand = deps.ByHand; s.byHand || script.on(onDisk) {
 		s.disk = new(diskFaults)
 	}
 	s.hits = newHitBook()
-	if script.rules() {
+	if s.byHand || script.rules() {
 		s.rules = faults.NewRules(s.onHit)
 	}
 	if program == nil {
@@ -276,8 +277,11 @@ func (s *Session) openInstances() error {
 		if s.rules != nil {
 			m.link.SetRules(s.rules)
 		}
-		if s.rules != nil || s.script.on(onBroker) {
-			dial = withLatency(dial)
+		switch {
+		case s.script.rules() || s.script.on(onBroker):
+			dial = withLatency(dial, func() bool { return true })
+		case s.byHand:
+			dial = withLatency(dial, func() bool { return s.disturbed.Load() > 0 })
 		}
 		cfg := s.instanceConfig(name, filepath.Join(root, name))
 		m.instance, err = runtime.New(cfg, s.program, runtime.Env{
@@ -411,20 +415,30 @@ func (s *Session) logHeader() sessionHeader {
 
 // Partition cuts an instance off from the brokers, in the direction "both", "in" or "out". It is done when it returns.
 func (s *Session) Partition(instance, direction string) error {
-	d, err := faults.ParseDirection(direction)
-	if err != nil {
+	if _, err := faults.ParseDirection(direction); err != nil {
 		return err
 	}
-	return s.ask(command{instance: instance, direction: d})
+	return s.Cut(instance, direction)
 }
 
 // Heal ends the cut of an instance.
-func (s *Session) Heal(instance string) error { return s.ask(command{instance: instance, heal: true}) }
+func (s *Session) Heal(instance string) error {
+	m := s.member(instance)
+	if m == nil {
+		return s.noMember(instance)
+	}
+	return s.ask(command{do: func(e *experiment, now time.Time) error {
+		if !m.link.State().Cut {
+			return fmt.Errorf("%s is not cut off", instance)
+		}
+		// A planned heal would end a later cut.
+		e.schedule.heals = slices.DeleteFunc(e.schedule.heals, func(h plannedHeal) bool { return h.instance == instance })
+		e.heal(m, now)
+		return nil
+	}})
+}
 
 func (s *Session) ask(c command) error {
-	if !slices.ContainsFunc(s.members, func(m *member) bool { return m.name == c.instance }) {
-		return fmt.Errorf("no instance %q; there are %s", c.instance, s.memberNames())
-	}
 	c.done = make(chan error, 1)
 	select {
 	case s.commands <- c:

@@ -207,7 +207,7 @@ func TestAPanicOfTheSessionEndsIt(t *testing.T) {
 			return
 		}
 		time.Sleep(10 * time.Second)
-		s.commands <- command{instance: "nobody", done: make(chan error, 1)}
+		s.commands <- command{do: func(*experiment, time.Time) error { panic("oops") }, done: make(chan error, 1)}
 		_, ended = s.Wait()
 		time.Sleep(orphans)
 	})
