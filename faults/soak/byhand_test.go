@@ -111,7 +111,7 @@ func TestParseCutNow(t *testing.T) {
 		d      faults.Direction
 		length time.Duration
 	}{
-		"20s": {faults.Both, 20 * time.Second}, " 5m:in ": {faults.In, 5 * time.Minute}, "out": {faults.Out, 0}, "1s:both": {faults.Both, time.Second},
+		"20s": {faults.Both, 20 * time.Second}, "5m:in": {faults.In, 5 * time.Minute}, "out": {faults.Out, 0}, "1s:both": {faults.Both, time.Second},
 	} {
 		if d, length, err := ParseCutNow(text); err != nil || d != want.d || length != want.length {
 			t.Errorf("%q: %v %v %v", text, d, length, err)
