@@ -41,6 +41,7 @@ type auditedLog struct {
 	seen   map[logOrigin]*sequences
 	last   map[logOrigin]int64 // the newest sequence
 	newest remembered[newestName, newestRecord]
+	early  remembered[newestName, *early]
 	// several is true once the topic holds several records of one input by right: in one transaction, or with different keys.
 	several  bool
 	repeated []Witness
@@ -120,7 +121,7 @@ func (a *audit) takeAbortedInput(rec *kgo.Record) {
 }
 
 func (a *audit) takeLog(topic string, partition int32, records []logRecord) {
-	a.s.judgeZombies(topic, partition, records)
+	a.s.judgeEpochs(topic, partition, records)
 	a.s.judge.out += int64(len(records))
 	if a.mixed {
 		return
@@ -159,7 +160,7 @@ func (a *audit) takeNamed(l *auditedLog, rec *logRecord, p Provenance) {
 		return
 	}
 	w.Input = placeName(in.topic, in.partition, offset)
-	a.s.reach(rec, p)
+	a.s.latest.note(rec, p)
 	if l.kind != changelogLog {
 		a.judgeOnce(l, rec, logOrigin{o, rec.Partition}, p.Sequence, w)
 	}
@@ -179,6 +180,10 @@ func (a *audit) judgeOnce(l *auditedLog, rec *logRecord, o logOrigin, seq int64,
 			l.several = true
 		}
 		w.Kind, w.Detail = KindDuplicate, "a second record of the input, in another transaction"
+		if e := l.early.names[name]; e != nil && !e.told {
+			e.told = true
+			w = e.taken(w.Outputs[0], w.At)
+		}
 		l.repeats++
 		if len(l.repeated) < maxWitnesses {
 			l.repeated = append(l.repeated, w)
@@ -186,6 +191,9 @@ func (a *audit) judgeOnce(l *auditedLog, rec *logRecord, o logOrigin, seq int64,
 		return
 	}
 	l.newest.put(name, now)
+	if rec.tail.follows(Provenance{Run: o.run, Partition: o.partition, Sequence: seq}) && !seen.has(rec.tail.provenance.Sequence) {
+		l.early.put(name, &early{input: w.Input, output: w.Outputs[0], writer: w.Transaction})
+	}
 	if last, ok := l.last[o]; ok && seq < last {
 		w.Kind, w.Detail = KindOutOfOrder, "it came after the output of a later input of the same partition"
 		if len(l.backward) < maxWitnesses {
@@ -234,6 +242,7 @@ func (a *audit) conclude(ctx context.Context) error {
 			return err
 		}
 	}
+	a.judgeMerged(why == "")
 	for _, kind := range []string{KindLost, KindWrongValue, KindStateMismatch} {
 		s.notApplied(kind, model)
 	}
@@ -322,6 +331,20 @@ func (a *audit) judgeTorn(ctx context.Context) error {
 	}
 	s.applied(KindTorn, "%s; outputs that were aborted and did not come again in %s", first, few(whole))
 	return nil
+}
+
+// judgeMerged says how far it was looked for transactions that hold what belongs to others. What was found is reported by others.
+func (a *audit) judgeMerged(named bool) {
+	const epochs = "records that a later transaction of their producer has committed"
+	switch {
+	case a.s.cfg.AtLeastOnce:
+		a.s.notApplied(KindMerged, "there are no transactions")
+	case !named:
+		a.s.applied(KindMerged, "%s", epochs)
+	default:
+		a.s.applied(KindMerged, "%s; outputs on both sides of a committed offset; outputs that went on where their producer had aborted and came again, in the topics of %s",
+			epochs, KindDuplicate)
+	}
 }
 
 // judgeUndone reports outputs that were aborted and did not come again, in topics that hold an output of every other input. Where there are

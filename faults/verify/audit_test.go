@@ -86,7 +86,13 @@ func TestLeftMutations(t *testing.T) {
 		"drop before":         {func(s *stored) { s.outputs(0, 1, 2) }, 4, witness{KindLost, "app-input-0@3", nil}, clean},
 		"double":              {func(s *stored) { s.outputs(0, 1, 2); s.outputs(1); s.outputs(3, 4, 5) }, 6, witness{KindDuplicate, "app-input-0@1", []string{"app-output-0@4"}}, witness{KindDuplicate, "app-input-0@1", []string{"app-output-0@4"}}},
 		"swap":                {func(s *stored) { s.outputs(0, 2, 1, 3, 4, 5) }, 6, witness{KindOutOfOrder, "app-input-0@1", []string{"app-output-0@2"}}, witness{KindOutOfOrder, "app-input-0@1", []string{"app-output-0@2"}}},
-		"offsets are missing": {all, 5, witness{KindTorn, "app-input-0@5", []string{"app-output-0@6"}}, witness{KindTorn, "app-input-0@5", []string{"app-output-0@6"}}},
+		"offsets are missing": {all, 3, witness{KindTorn, "app-input-0@5", []string{"app-output-0@6"}}, witness{KindTorn, "app-input-0@5", []string{"app-output-0@6"}}},
+		"offsets are short":   {all, 5, witness{KindMerged, "app-input-0@5", []string{"app-output-0@6"}}, witness{KindMerged, "app-input-0@5", []string{"app-output-0@6"}}},
+		"an aborted output joins the next transaction": {
+			func(s *stored) { s.joins(); s.outputs(3, 4, 5) }, 6,
+			witness{KindMerged, "app-input-0@4", []string{"app-output-0@6", "app-output-0@8"}},
+			witness{KindMerged, "app-input-0@4", []string{"app-output-0@6", "app-output-0@9"}},
+		},
 		"alter": {func(s *stored) {
 			s.outputs(0, 1)
 			s.write(kgo.TryCommit, "app-output", s.message(2, "other"))
@@ -147,6 +153,14 @@ func TestLeftMutations(t *testing.T) {
 			})
 		}
 	}
+}
+
+// joins takes three inputs. Then the output of the fourth is aborted, that of the fifth comes late, and is committed with a transaction that
+// knows nothing of it.
+func (s *stored) joins() {
+	s.outputs(0, 1, 2)
+	s.write(kgo.TryAbort, s.cfg.Outputs["output"], s.message(3, "value 3"))
+	s.outputs(4)
 }
 
 // fence marks the end of a transaction of the producer under a later epoch in a partition, without the coordinator: a broken

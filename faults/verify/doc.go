@@ -12,6 +12,7 @@
 //	judge.go       counters, witnesses and the verdict
 //	tracker.go     the inputs and what they owe
 //	match.go       outputs and their inputs: duplicate, lost, out of order, wrong value, unexpected
+//	merged.go      outputs that joined a later transaction than their own
 //	anonymous.go   the same where nothing carries a provenance
 //	hold.go        outputs that were seen before what they depend on
 //	closing.go     what inputs owe that have had all their effects
@@ -20,13 +21,14 @@
 //	reader.go      the consumer: explicit offsets, no group, no silent reset
 //	transactions.go  what is committed in a log, by its markers
 //	hanging.go     transactions that nobody ends
+//	covered.go     effects of inputs that no committed offset covers; with furthest.go
 //	probe.go       where the logs end, to decide about what is held
 //	barrier.go     which inputs have had all their effects
 //	digest.go      store = changelog = model
 //	verifier.go    the owner goroutine of all the above; finish.go is its end
 //	stored.go      the same for what an application has left: scene.go is what the cluster says before it is read, openended.go the
 //	               transactions that are open then, storedmodel.go the judgement by a model, audit.go that without,
-//	               with furthest.go, sequences.go and spans.go
+//	               with sequences.go and spans.go
 //
 // Everything up to closing.go is free of Kafka, clocks and goroutines.
 //
@@ -43,7 +45,13 @@
 //	unexpected    an output of an unknown input, or one that the input does not owe
 //	state_mismatch  at the end: a store, its changelog and the model differ
 //	aborted_read  the output of an input whose transaction was aborted
-//	torn          a lost output that is there, in a transaction that was aborted: the one that took the input was not
+//	torn          a lost output that is there, in a transaction that was aborted: the one that took the input was not. Or a
+//	              transaction without its offsets: see below
+//	merged        a transaction holds an output that its offsets do not cover. Records of a later epoch have joined it, or its marker
+//	              is of a transaction after the next one: each has an epoch of its own, or that of the one before. Or the output goes on
+//	              where the same producer had aborted under the same epoch, before anybody had made anew what was aborted, and then
+//	              it, or one before it in its unit, came again: it was on its way when its own transaction was aborted (KIP-890,
+//	              KAFKA-17754). Or it stands with others on both sides of the group's offset: see below
 //	zombie_write  a committed output of a producer that was known under a later epoch in that partition before
 //	hanging       a transaction that is open for longer than its time-out and the coordinator's scan: the verdict is unknown
 //	              meanwhile
@@ -51,6 +59,11 @@
 // With Config.Group the verifier follows inputs through the program: the group has committed them, then what was in the
 // first repartition topic at that time, and so on, and then the outputs were read to where they ended. What an input owes
 // and was not seen by then is lost, also where no later output shows it.
+//
+// It also asks each second, and at the end, for the offsets that are committed and stable, after it has read the marker that committed an
+// output. The transaction had sent its offsets before. So an input at or behind the offset is none that it has taken, nor anybody else:
+// the transaction is merged, or torn if it holds nothing of what lies before the offset. That is only seen while it lasts,
+// until the input is processed again; what is made of it then is a duplicate.
 //
 // # Caches
 //

@@ -94,6 +94,7 @@ func (v *Verifier) readToEnds(ctx context.Context) {
 		inputs[p] = end
 	}
 	v.tracker.end(inputs, now)
+	v.endCover(ctx)
 }
 
 // compareStores folds the changelogs and compares them with the model and with the digests.

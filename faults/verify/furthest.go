@@ -2,10 +2,8 @@ package verify
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"slices"
-	"time"
 )
 
 // origin names the inputs of a run in a partition.
@@ -14,28 +12,52 @@ type origin struct {
 	partition int32
 }
 
+// reached says which inputs had a committed effect.
+type reached map[origin]*furthest
+
 // furthest is what was made of the latest input of an origin.
 type furthest struct {
-	seq    int64
-	output string
-	writer string
+	seq, low   int64 // of the input, and of the first one of its transaction in the partition
+	logPlace         // of the effect
+	producerID int64
+	epoch      int16
+	begin      int64 // of the transaction
 }
 
-// reach notes which inputs had an effect.
-func (s *reading) reach(rec *logRecord, p Provenance) {
+// note notes which inputs had an effect.
+func (r reached) note(rec *logRecord, p Provenance) {
 	o := origin{p.Run, p.Partition}
-	if f, ok := s.furthest[o]; ok && f.seq >= p.Sequence {
+	f := r[o]
+	switch {
+	case f == nil:
+		f = &furthest{}
+		r[o] = f
+	case f.seq >= p.Sequence:
 		return
 	}
-	s.furthest[o] = furthest{p.Sequence, placeName(rec.Topic, rec.Partition, rec.Offset), writerName(rec.Record)}
+	same := rec.begin >= 0 && f.begin == rec.begin && f.producerID == rec.ProducerID && f.partition == rec.Partition && f.topic == rec.Topic
+	if f.seq = p.Sequence; !same {
+		f.topic, f.partition, f.begin, f.low = rec.Topic, rec.Partition, rec.begin, p.Sequence
+	}
+	f.producerID, f.epoch, f.offset = rec.ProducerID, rec.ProducerEpoch, rec.Offset
+}
+
+// clone returns a copy that does not change.
+func (r reached) clone() reached {
+	c := make(reached, len(r))
+	for o, f := range r {
+		now := *f
+		c[o] = &now
+	}
+	return c
 }
 
 // judgeFurthest reports effects of inputs that the group has not committed, though they are committed themselves: a transaction
 // without its offsets. Where tells the place of an input.
 func (s *reading) judgeFurthest(ctx context.Context, where func(o origin, seq int64) (topic string, partition int32, offset int64, ok bool)) error {
 	asked := false
-	for _, o := range slices.SortedFunc(maps.Keys(s.furthest), func(x, y origin) int { return int(x.partition) - int(y.partition) }) {
-		f := s.furthest[o]
+	for _, o := range slices.SortedFunc(maps.Keys(s.latest), func(x, y origin) int { return int(x.partition) - int(y.partition) }) {
+		f := s.latest[o]
 		topic, partition, offset, ok := where(o, f.seq)
 		if !ok || s.scene.committed[topic] == nil || offset < s.mark(topic, partition) {
 			continue
@@ -48,10 +70,8 @@ func (s *reading) judgeFurthest(ctx context.Context, where func(o origin, seq in
 			}
 		}
 		if at := s.mark(topic, partition); offset >= at {
-			s.judge.add(Witness{
-				Kind: KindTorn, Input: placeName(topic, partition, offset), Outputs: []string{f.output}, Transaction: f.writer, At: time.Now(),
-				Detail: fmt.Sprintf("the output is committed, but of the input the group has committed offset %d only: it will be processed again", at),
-			})
+			_, _, low, _ := where(o, f.low)
+			s.judge.uncover(f.witness(placeName(topic, partition, offset), low, at))
 		}
 	}
 	return nil

@@ -17,8 +17,15 @@ type queue struct {
 // output takes the next committed record of an output partition.
 func (t *tracker) output(o *outputRecord) {
 	t.judge.out++
-	if o.stale && !t.atLeastOnce && !t.unjudged(o) {
-		t.zombie(o)
+	if (o.stale || o.foreign || o.tail != nil) && !t.atLeastOnce && !t.unjudged(o) {
+		switch {
+		case o.stale:
+			t.zombie(o)
+		case o.foreign:
+			t.foreign(o)
+		default:
+			t.join(o)
+		}
 	}
 	q := t.queues[o.stream][o.partition]
 	if (q == nil || len(q.items) == 0) && t.judgeOutput(o) {

@@ -1,9 +1,9 @@
 package verify
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
-	"time"
 )
 
 // Kinds of witnesses.
@@ -16,6 +16,7 @@ const (
 	KindStateMismatch = "state_mismatch"
 	KindAbortedRead   = "aborted_read"
 	KindTorn          = "torn"
+	KindMerged        = "merged"
 	KindZombieWrite   = "zombie_write"
 	KindHanging       = "hanging"
 	// KindOffset is a committed offset that the log does not have.
@@ -35,6 +36,7 @@ type judge struct {
 	abortedRead, torn, zombies        int64
 	stores, digestChecked, digestDiff int64
 	hung, offsets                     int64
+	merged, uncovered                 int64
 
 	latency   histogram
 	hanging   []Witness // transactions, as of now
@@ -67,6 +69,8 @@ func (j *judge) add(w Witness) int {
 	case KindTorn:
 		j.lost++
 		j.torn++
+	case KindMerged:
+		j.merged++
 	case KindZombieWrite:
 		j.zombies++
 	case KindHanging:
@@ -74,6 +78,16 @@ func (j *judge) add(w Witness) int {
 	case KindOffset:
 		j.offsets++
 	}
+	return j.keep(w)
+}
+
+// uncover counts a transaction with effects of inputs that its offsets do not cover.
+func (j *judge) uncover(w Witness) {
+	j.uncovered++
+	j.keep(w)
+}
+
+func (j *judge) keep(w Witness) int {
 	if len(j.witnesses) == maxWitnesses {
 		return -1
 	}
@@ -81,10 +95,15 @@ func (j *judge) add(w Witness) int {
 	return len(j.witnesses) - 1
 }
 
-// found turns a lost output into one out of order, because it came after all. The index is that of add.
-func (j *judge) found(witness int, output, detail string, at time.Time) {
+// found turns a lost output into one out of order, because it came after all, or into the witness of a merged transaction. The index is
+// that of add.
+func (j *judge) found(witness int, as Witness) {
 	j.lost--
-	j.outOfOrder++
+	if as.Kind == KindMerged {
+		j.merged++
+	} else {
+		j.outOfOrder++
+	}
 	if witness < 0 {
 		return
 	}
@@ -94,7 +113,8 @@ func (j *judge) found(witness int, output, detail string, at time.Time) {
 	if w.Kind == KindTorn {
 		j.torn--
 	}
-	w.Kind, w.Outputs, w.Detail, w.At = KindOutOfOrder, []string{output}, detail, at
+	as.Input = cmp.Or(as.Input, w.Input)
+	*w = as
 }
 
 // doubt notes why the verdict cannot be clean; the same reason counts once.
@@ -131,6 +151,8 @@ func (j *judge) status() *Status {
 	violation(j.unexpected, "%d outputs have no input that owes them")
 	violation(j.abortedRead, "%d outputs were made of inputs that were aborted")
 	violation(j.torn, "%d of the missing outputs were aborted, though the group has gone on")
+	violation(j.merged, "%d outputs joined a later transaction of their producer")
+	violation(j.uncovered, "%d transactions hold outputs of inputs that the group has not committed")
 	violation(j.zombies, "%d outputs were committed under an epoch that had been fenced")
 	violation(j.hung, "%d transactions hang")
 	violation(j.offsets, "%d committed offsets are not in their logs")

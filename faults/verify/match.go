@@ -77,7 +77,7 @@ func (t *tracker) match(b *backlog, n int64, o *outputRecord, ordered, forced bo
 	case e.lost.Has(s) && t.returned(o, t.owed(b, e, s)):
 		return true
 	case (e.lost | e.seen).Has(s):
-		t.report(KindDuplicate, o, t.inputName(b.partition, e.offset), "")
+		t.again(o, t.owed(b, e, s), t.inputName(b.partition, e.offset))
 		return true
 	case e.skipped.Has(s):
 		t.backward(o, t.inputName(b.partition, e.offset))
@@ -196,21 +196,23 @@ func (t *tracker) blame(b *backlog, e *entry, stream int, by *outputRecord, deta
 		w.Kind, w.Outputs = KindTorn, append([]string{where}, w.Outputs...)
 		w.Detail = "the first output named here was aborted, but the transaction that took the input is not"
 	}
-	i := t.judge.add(w)
+	l := lostOutput{witness: t.judge.add(w)}
+	if by != nil {
+		if name, ok := t.nameOf(stream, by.provenance, by.key); ok {
+			l.by = t.early.names[name]
+		}
+	}
 	if len(t.missing) < maxMissing {
-		t.missing[t.owed(b, e, stream)] = i
+		t.missing[t.owed(b, e, stream)] = l
 	}
 }
 
 // late judges an output whose input is forgotten.
 func (t *tracker) late(o *outputRecord) {
-	name := owedName{o.provenance.Partition, int32(o.stream), noUnit, o.provenance.Run, o.provenance.Sequence}
-	if t.splits {
-		var ok bool
-		if name.unit, ok = t.model.Unit(o.stream, o.provenance.Partition, o.key); !ok {
-			t.report(KindUnexpected, o, "", "no input owes an output with this key")
-			return
-		}
+	name, ok := t.nameOf(o.stream, o.provenance, o.key)
+	if !ok {
+		t.report(KindUnexpected, o, "", "no input owes an output with this key")
+		return
 	}
 	input := t.originName(o.provenance)
 	if t.returned(o, name) {
@@ -226,7 +228,7 @@ func (t *tracker) late(o *outputRecord) {
 	}
 	switch {
 	case repeated:
-		t.report(KindDuplicate, o, input, "")
+		t.again(o, name, input)
 	case wrong != "":
 		t.report(KindUnexpected, o, input, wrong)
 	}
@@ -234,12 +236,21 @@ func (t *tracker) late(o *outputRecord) {
 
 // returned judges an output that was declared lost; it returns false if it was not, or came a second time.
 func (t *tracker) returned(o *outputRecord, name owedName) bool {
-	i, ok := t.missing[name]
-	if ok {
-		delete(t.missing, name)
-		t.judge.found(i, t.outputName(o), "it came after the output of a later input of the same key", o.seen)
+	l, ok := t.missing[name]
+	if !ok {
+		return false
 	}
-	return ok
+	delete(t.missing, name)
+	w := Witness{
+		Kind: KindOutOfOrder, Outputs: []string{t.outputName(o)}, Transaction: o.writer(), At: o.seen,
+		Detail: "it came after the output of a later input of the same key",
+	}
+	if by := l.by; by != nil && !by.told {
+		by.told = true
+		w = by.merged(w.Outputs[0], "the second one is of an input before it", o.seen)
+	}
+	t.judge.found(l.witness, w)
+	return true
 }
 
 // backward judges an output for which a later one has stood already. Where inputs are processed again it just repeats
@@ -257,12 +268,8 @@ func (t *tracker) report(kind string, o *outputRecord, input, detail string) {
 	if kind == KindDuplicate && t.atLeastOnce {
 		t.model.Repeated(o.stream, o.key, o.value)
 	}
-	if o.stale && !t.atLeastOnce && kind != KindZombieWrite {
+	if (o.stale && kind != KindZombieWrite || o.foreign && kind != KindMerged) && !t.atLeastOnce {
 		return // it was reported as that
 	}
-	w := Witness{Kind: kind, Input: input, Outputs: []string{t.outputName(o)}, Detail: detail, At: o.seen}
-	if o.producerID >= 0 {
-		w.Transaction = fmt.Sprintf("producer id %d, epoch %d", o.producerID, o.epoch)
-	}
-	t.judge.add(w)
+	t.judge.add(Witness{Kind: kind, Input: input, Outputs: []string{t.outputName(o)}, Transaction: o.writer(), Detail: detail, At: o.seen})
 }

@@ -64,7 +64,7 @@ type reading struct {
 
 	lastData offsets // of committed records, by partition, -1 = none
 	folded   map[string][]*changelog
-	furthest map[origin]furthest
+	latest   reached
 	rules    []Rule
 	notes    []string
 	doubtful bool // something could not be read
@@ -79,7 +79,7 @@ type reading struct {
 // ends the reading makes the verdict unknown.
 func Stored(ctx context.Context, c StoredConfig) (*StoredStatus, error) {
 	s := &reading{
-		cfg: &c, judge: &judge{atLeastOnce: c.AtLeastOnce}, lastData: make(offsets), folded: make(map[string][]*changelog), furthest: make(map[origin]furthest),
+		cfg: &c, judge: &judge{atLeastOnce: c.AtLeastOnce}, lastData: make(offsets), folded: make(map[string][]*changelog), latest: make(reached),
 		inputs: c.Inputs, outputs: c.Outputs, repartitions: c.Repartitions, changelogs: c.Changelogs,
 	}
 	opts := append(slices.Clone(c.Options), kgo.SeedBrokers(c.Seeds...))
@@ -248,15 +248,20 @@ func (s *reading) readTo(ctx context.Context, r *reader, step func(context.Conte
 	return fmt.Errorf("read: %w", ctx.Err())
 }
 
-// judgeZombies reports records that were committed under an epoch that had been fenced.
-func (s *reading) judgeZombies(topic string, partition int32, records []logRecord) {
+// judgeEpochs reports records that were committed under an epoch that had been fenced, or with a transaction of a later one.
+func (s *reading) judgeEpochs(topic string, partition int32, records []logRecord) {
 	for _, rec := range records {
-		if rec.stale && !s.cfg.AtLeastOnce {
-			s.judge.add(Witness{
-				Kind: KindZombieWrite, Outputs: []string{placeName(topic, partition, rec.Offset)}, Transaction: writerName(rec.Record), At: time.Now(),
-				Detail: "its producer was known under a later epoch before",
-			})
+		if !rec.stale && !rec.foreign || s.cfg.AtLeastOnce {
+			continue
 		}
+		w := Witness{
+			Kind: KindZombieWrite, Outputs: []string{placeName(topic, partition, rec.Offset)}, Transaction: writerName(rec.Record), At: time.Now(),
+			Detail: "its producer was known under a later epoch before",
+		}
+		if rec.foreign {
+			w.Kind, w.Detail = KindMerged, foreignDetail(rec.ProducerEpoch)
+		}
+		s.judge.add(w)
 	}
 }
 
@@ -264,16 +269,19 @@ func placeName(topic string, partition int32, offset int64) string {
 	return fmt.Sprintf("%s-%d@%d", topic, partition, offset)
 }
 
-func writerName(rec *kgo.Record) string {
-	if rec.ProducerID < 0 {
+func writerOf(producerID int64, epoch int16) string {
+	if producerID < 0 {
 		return ""
 	}
-	return fmt.Sprintf("producer id %d, epoch %d", rec.ProducerID, rec.ProducerEpoch)
+	return fmt.Sprintf("producer id %d, epoch %d", producerID, epoch)
+}
+
+func writerName(rec *kgo.Record) string {
+	return writerOf(rec.ProducerID, rec.ProducerEpoch)
 }
 
 // committedOffsets asks for what the group has committed, stable ones if they come to be.
 func (s *reading) committedOffsets(ctx context.Context) (offsets, error) {
-	got := make(offsets)
 	var all kadm.OffsetResponses
 	var err error
 	for _, stable := range []bool{true, false} { // what hangs never becomes stable
@@ -288,13 +296,19 @@ func (s *reading) committedOffsets(ctx context.Context) (offsets, error) {
 		}
 	}
 	if errors.Is(err, kerr.GroupIDNotFound) {
-		return got, nil
+		return make(offsets), nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("committed offsets of group %s: %w", s.cfg.Group, err)
 	}
+	return offsetsOf(all), nil
+}
+
+// offsetsOf returns the offsets that a group has committed, and that are known.
+func offsetsOf(all kadm.OffsetResponses) offsets {
+	got := make(offsets)
 	all.Each(func(o kadm.OffsetResponse) {
-		if o.At < 0 {
+		if o.At < 0 || o.Err != nil {
 			return
 		}
 		if got[o.Topic] == nil {
@@ -302,5 +316,5 @@ func (s *reading) committedOffsets(ctx context.Context) (offsets, error) {
 		}
 		got[o.Topic][o.Partition] = o.At
 	})
-	return got, nil
+	return got
 }

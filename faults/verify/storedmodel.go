@@ -20,7 +20,7 @@ func (s *reading) judgeByModel(ctx context.Context, opts []kgo.Opt) error {
 		}
 	}
 	if err := s.pass(ctx, opts, s.internal(), func(topic string, partition int32, records []logRecord) {
-		s.judgeZombies(topic, partition, records)
+		s.judgeEpochs(topic, partition, records)
 		if all, ok := s.folded[topic]; ok {
 			for _, rec := range records {
 				all[partition].take(rec.Record)
@@ -53,11 +53,9 @@ func (s *reading) judgeByModel(ctx context.Context, opts []kgo.Opt) error {
 	if s.cfg.AtLeastOnce {
 		return nil
 	}
+	s.latest = v.latest
 	return s.judgeFurthest(ctx, func(o origin, seq int64) (string, int32, int64, bool) {
-		if int(o.partition) >= len(v.tracker.backlogs) {
-			return "", 0, 0, false
-		}
-		offset, ok := v.tracker.backlogs[o.partition].offsetOf(o.run, seq)
+		offset, ok := v.offsetOf(o, seq)
 		return s.cfg.Input, o.partition, offset, ok
 	})
 }
@@ -72,11 +70,6 @@ func (s *reading) stepModel(ctx context.Context) {
 		if topic == v.config.Input {
 			v.takeInputs(partition, records)
 			return
-		}
-		for i := range records {
-			if p, ok := provenanceOf(records[i].Record); ok {
-				s.reach(&records[i], p)
-			}
 		}
 		v.takeOutputs(v.streams[topic], partition, records)
 	})
@@ -111,7 +104,7 @@ func (s *reading) conclude(ctx context.Context) {
 	v, now := s.v, time.Now()
 	streams := few(s.outputs)
 	s.applied(KindDuplicate, "by the model and provenance, where there is one: %s", streams)
-	for _, kind := range []string{KindOutOfOrder, KindWrongValue, KindUnexpected, KindAbortedRead, KindTorn} {
+	for _, kind := range []string{KindOutOfOrder, KindWrongValue, KindUnexpected, KindAbortedRead, KindTorn, KindMerged} {
 		s.applied(kind, "the same")
 	}
 	s.applied(KindZombieWrite, "outputs, repartition topics and changelogs")

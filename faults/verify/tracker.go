@@ -36,6 +36,17 @@ type outputRecord struct {
 	producerID int64 // negative = unknown
 	epoch      int16
 	stale      bool // of a producer that was known under a later epoch before
+	foreign    bool // committed with a later transaction of its producer
+	tail       *tail
+}
+
+// writer names the producer; empty if it is not known.
+func (o *outputRecord) writer() string { return writerOf(o.producerID, o.epoch) }
+
+// lostOutput is an output that was declared lost.
+type lostOutput struct {
+	witness int    // index, -1 = none
+	by      *early // the output that proved it, if it may have joined a later transaction
 }
 
 // owedName names an output that an effect owes.
@@ -81,9 +92,10 @@ type tracker struct {
 	cursor   [][]int64  // by stream and unit: no entry before this one is unseen and not decided
 	free     bool       // there are free units
 	lanes    map[lane]int64
-	missing  map[owedName]int
+	missing  map[owedName]lostOutput
 	recent   recent
 	undone   undone
+	early    remembered[owedName, *early]
 	queues   []map[int32]*queue // by stream and output partition
 	held     int                // records in all queues
 }
@@ -93,7 +105,7 @@ func newTracker(model Model, j *judge, inputTopic string, topics []string, start
 	t := &tracker{
 		model: model, splits: model.Splits(), streams: model.Streams(), inputTopic: inputTopic, topics: topics, judge: j, run: run,
 		atLeastOnce: j.atLeastOnce, lax: j.atLeastOnce,
-		lanes: make(map[lane]int64), missing: make(map[owedName]int),
+		lanes: make(map[lane]int64), missing: make(map[owedName]lostOutput),
 	}
 	for p, start := range starts {
 		t.backlogs = append(t.backlogs, newBacklog(int32(p), start))

@@ -2,6 +2,7 @@ package verify
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -11,6 +12,20 @@ type logRecord struct {
 	*kgo.Record
 	stale bool  // its producer had written to the partition, or had been fenced there, under a later epoch
 	begin int64 // offset of the first record of its transaction in the partition; negative = it belongs to none
+	// foreign is true if it was committed with a later transaction than the one that it was written in: a transaction has one epoch, and
+	// its marker that one or, since KIP-890, the next.
+	foreign bool
+	tail    *tail // of the transaction before in the partition, if its producer has aborted it under the same epoch
+}
+
+// tail is the last record of a transaction that was aborted under an epoch that its producer goes on with. What was still on its way then
+// would join the next transaction (KIP-890).
+type tail struct {
+	epoch      int16
+	key        []byte
+	provenance Provenance
+	// redone is true once the next transaction holds an output of that input, or of one before it: it has begun anew.
+	redone bool
 }
 
 // fate is what became of a record.
@@ -29,6 +44,7 @@ const (
 type transactions struct {
 	open   map[int64]int64 // producer id to the first offset of its open transaction
 	epochs map[int64]int16 // producer id to its newest epoch
+	tails  map[int64]*tail // by producer id
 	queue  []logRecord
 	fates  []fate // of the queue
 }
@@ -64,6 +80,9 @@ func (t *transactions) take(rec *kgo.Record) {
 			t.open[rec.ProducerID] = rec.Offset
 		}
 		r.begin = t.open[rec.ProducerID]
+		if tail := t.tails[rec.ProducerID]; tail != nil && tail.epoch == rec.ProducerEpoch {
+			r.tail = tail
+		}
 	}
 	t.queue, t.fates = append(t.queue, r), append(t.fates, f)
 }
@@ -98,11 +117,37 @@ func (t *transactions) end(marker *kgo.Record, kind int16) {
 	if kind == markerCommit {
 		f = committed
 	}
+	var last *kgo.Record
+	oldest, newest := marker.ProducerEpoch, marker.ProducerEpoch-1
 	for i := range t.queue {
 		if q := &t.queue[i]; q.Offset >= begin && q.ProducerID == marker.ProducerID && t.fates[i] == undecided {
-			t.fates[i] = f
+			t.fates[i], last = f, q.Record
+			oldest, newest = min(oldest, q.ProducerEpoch), max(newest, q.ProducerEpoch)
 		}
 	}
+	delete(t.tails, marker.ProducerID)
+	switch {
+	case f == committed && oldest < newest:
+		for i := range t.queue {
+			if q := &t.queue[i]; q.Offset >= begin && q.ProducerID == marker.ProducerID {
+				q.foreign = q.ProducerEpoch < newest && !q.stale
+			}
+		}
+	case f == aborted && last != nil && last.ProducerEpoch == marker.ProducerEpoch:
+		t.leave(last)
+	}
+}
+
+// leave keeps the last record of a transaction that was aborted.
+func (t *transactions) leave(rec *kgo.Record) {
+	name, ok := provenanceOf(rec)
+	if !ok {
+		return
+	}
+	if t.tails == nil || len(t.tails) >= maxEpochs {
+		t.tails = make(map[int64]*tail)
+	}
+	t.tails[rec.ProducerID] = &tail{epoch: rec.ProducerEpoch, key: slices.Clone(rec.Key), provenance: name}
 }
 
 // decided hands out what is decided, in the order of the log: appends committed records to those given and calls drop with

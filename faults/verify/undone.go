@@ -14,17 +14,9 @@ func (t *tracker) abortedInput(origin Provenance, partition int32, offset int64)
 
 // abortedOutput notes an output that was aborted: the input will be processed again.
 func (t *tracker) abortedOutput(o *outputRecord) {
-	name := owedName{o.provenance.Partition, int32(o.stream), noUnit, o.provenance.Run, o.provenance.Sequence}
-	if t.splits {
-		if int(o.provenance.Partition) >= len(t.backlogs) {
-			return
-		}
-		var ok bool
-		if name.unit, ok = t.model.Unit(o.stream, o.provenance.Partition, o.key); !ok {
-			return
-		}
+	if name, ok := t.nameOf(o.stream, o.provenance, o.key); ok {
+		t.undone.put(name, t.outputName(o))
 	}
-	t.undone.put(name, t.outputName(o))
 }
 
 // ofAborted reports an output that was made of an input that was aborted; it returns false if none such is known.
@@ -42,9 +34,5 @@ func inputOrigin(origin Provenance) owedName {
 
 // zombie reports an output that was committed although its producer had been fenced.
 func (t *tracker) zombie(o *outputRecord) {
-	var input string
-	if o.hasHeader && int(o.provenance.Partition) < len(t.backlogs) {
-		input = t.originName(o.provenance)
-	}
-	t.report(KindZombieWrite, o, input, "its producer was known under a later epoch before")
+	t.report(KindZombieWrite, o, t.nameOfInput(o), "its producer was known under a later epoch before")
 }

@@ -110,6 +110,8 @@ type Verifier struct {
 
 	nextBarrier time.Time
 	watch       watch
+	cover       cover
+	latest      reached // read and committed
 }
 
 // published is what other goroutines see; it does not change.
@@ -129,7 +131,7 @@ func New(c Config) (*Verifier, error) {
 	}
 	v := &Verifier{
 		config: c, model: model, judge: &judge{atLeastOnce: c.AtLeastOnce, waiting: "the verifier to start"},
-		topics: []string{c.Input}, streams: make(map[string]int),
+		topics: []string{c.Input}, streams: make(map[string]int), latest: make(reached),
 		commands: make(chan *command), stopped: make(chan struct{}),
 	}
 	for i, s := range model.Streams() {
@@ -260,6 +262,7 @@ func (v *Verifier) step(ctx context.Context) {
 	}
 	v.runBarrier(ctx)
 	v.runWatch(ctx)
+	v.runCover(ctx)
 }
 
 func (v *Verifier) takeInputs(partition int32, records []logRecord) {
@@ -275,8 +278,10 @@ func (v *Verifier) takeOutputs(stream int, partition int32, records []logRecord)
 	out := outputRecord{stream: stream, partition: partition, seen: time.Now()}
 	for _, rec := range records {
 		out.offset, out.key, out.value, out.created = rec.Offset, rec.Key, rec.Value, rec.Timestamp
-		out.producerID, out.epoch, out.stale = rec.ProducerID, rec.ProducerEpoch, rec.stale
-		out.provenance, out.hasHeader = provenanceOf(rec.Record)
+		out.producerID, out.epoch, out.stale, out.foreign, out.tail = rec.ProducerID, rec.ProducerEpoch, rec.stale, rec.foreign, rec.tail
+		if out.provenance, out.hasHeader = provenanceOf(rec.Record); out.hasHeader {
+			v.latest.note(&rec, out.provenance)
+		}
 		v.tracker.output(&out)
 	}
 }
