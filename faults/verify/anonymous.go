@@ -1,8 +1,12 @@
 package verify
 
-import "slices"
+import (
+	"math"
+	"slices"
+)
 
-// maxLook bounds how far behind the oldest owing input the one is looked for that an output without provenance fits.
+// maxLook bounds how far behind the oldest owing input the one is looked for that an output without provenance fits, unless a
+// cache swallows outputs: then any number of inputs may lie between two of them.
 const maxLook = 256
 
 // anonymous matches outputs with inputs where neither carry a provenance.
@@ -88,6 +92,9 @@ func (t *tracker) fittingOf(unit int32, o *outputRecord) (*backlog, int64) {
 		return nil, 0
 	}
 	b, look := t.backlogs[t.home[unit]], maxLook
+	if t.streams[o.stream].Skips {
+		look = math.MaxInt
+	}
 	for n := max(t.cursor[o.stream][unit], t.first[unit]); n >= 0 && look > 0; n = b.at(n).next {
 		e := b.at(n)
 		if !e.Due.Has(o.stream) {

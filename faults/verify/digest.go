@@ -84,12 +84,15 @@ func (t table) differs(want table) (key, words string) {
 	return "", ""
 }
 
-// split returns what the model says every partition of a store holds. A store's entries lie where the partitioner
-// puts their keys.
+// split returns what the model says every partition of a store holds.
 func split(m Model, store string, partitions int, hash func([]byte) uint32) []table {
 	tables := newTables(partitions)
-	m.State(store, func(key, value []byte) {
-		tables[int(hash(key)&0x7fffffff)%partitions].put(key, value)
+	m.State(store, func(partition int32, key, value []byte) {
+		if partition == ofKey {
+			partition = int32(partitionOf(hash, key, partitions))
+		}
+		// A store with fewer partitions than tasks is wrong, wherever their entries are looked for.
+		tables[int(partition)%partitions].put(key, value)
 	})
 	return tables
 }

@@ -2,7 +2,6 @@ package verify
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -57,33 +56,36 @@ func TestLeftClean(t *testing.T) {
 
 // TestLeftChangelog alters a value in a changelog.
 func TestLeftChangelog(t *testing.T) {
-	inBubble(t, 1, func(c *cluster) {
-		t := c.t
+	for _, model := range Models() {
+		v := variant{model: model}
+		for store := range v.build(1, 1, 0, 1, false).changelogs {
+			t.Run(model+" "+store, func(t *testing.T) {
+				inBubble(t, 1, func(c *cluster) {
+					t := c.t
 
-		cfg := c.config()
-		r := c.small()
-		store := "KSTREAM-AGGREGATE-STATE-STORE-0000000007"
-		if r.changelogs[store] == nil {
-			store = slices.Sorted(maps.Keys(r.changelogs))[0]
+					cfg := c.configOf(v)
+					r := v.build(c.rng.Uint64(), 3, 600, 10, false)
+					p := slices.IndexFunc(r.changelogs[store], func(log []message) bool { return len(log) > 0 })
+					log := r.changelogs[store][p]
+					last := &log[len(log)-1]
+					last.value = slices.Clone(last.value)
+					last.value[len(last.value)-1] ^= 1
+					c.leave(&cfg, r)
+					status := c.judgeLeft(left(&cfg, true))
+					if status.Verdict != Violation || status.DigestMismatch != 1 || len(status.Witnesses) != 1 {
+						t.Fatalf("%+v", status)
+					}
+					w, place := status.Witnesses[0], fmt.Sprintf("%s-%d@", cfg.Changelogs[store], p)
+					if w.Kind != KindStateMismatch || len(w.Outputs) != 1 || !strings.HasPrefix(w.Outputs[0], place) || !strings.Contains(w.Detail, fmt.Sprintf("%q", last.key)) {
+						t.Errorf("%+v, want key %q", w, last.key)
+					}
+					if status := c.judgeLeft(left(&cfg, false)); status.Verdict != Clean || ruleOf(status, KindStateMismatch).Applied {
+						t.Errorf("without a model nobody knows: %+v", status)
+					}
+				})
+			})
 		}
-		log := r.changelogs[store][1]
-		last := &log[len(log)-1]
-		last.value = slices.Clone(last.value)
-		last.value[len(last.value)-1] ^= 1
-		c.leave(&cfg, r)
-		status := c.judgeLeft(left(&cfg, true))
-		if status.Verdict != Violation || status.DigestMismatch != 1 || len(status.Witnesses) != 1 {
-			t.Fatalf("%+v", status)
-		}
-		w := status.Witnesses[0]
-		topic := cfg.Changelogs[store]
-		if w.Kind != KindStateMismatch || len(w.Outputs) != 1 || !strings.HasPrefix(w.Outputs[0], topic+"-1@") || !strings.Contains(w.Detail, fmt.Sprintf("%q", last.key)) {
-			t.Errorf("%+v, want key %q", w, last.key)
-		}
-		if status := c.judgeLeft(left(&cfg, false)); status.Verdict != Clean || ruleOf(status, KindStateMismatch).Applied {
-			t.Errorf("without a model nobody knows: %+v", status)
-		}
-	})
+	}
 }
 
 // TestLeftOpen leaves a transaction open. Its coordinator will end it, or knows nothing of it, or should have ended it.

@@ -46,6 +46,9 @@ type Facts [6]int64
 // noUnit is the Unit of an input without effects.
 const noUnit = -1
 
+// ofKey stands for the partition to which a key belongs, see Model.State.
+const ofKey = -1
+
 // Effect is what an input owes to one unit. A unit is what keeps order: the outputs of a unit on one stream come in the
 // order of its inputs, which are all in the same partition. Units are numbered from 0 by the model.
 type Effect struct {
@@ -116,8 +119,9 @@ type Model interface {
 	// Finals tells, once all inputs have had their effect and all outputs were seen, what is missing although no single
 	// effect shows it.
 	Finals() []Missing
-	// State calls fn with every entry that a store must hold, in any order. The slices belong to the model.
-	State(store string, fn func(key, value []byte))
+	// State calls fn with every entry that a store must hold, in any order, and with the partition that it is in; ofKey is
+	// the one to which its key belongs. The slices belong to the model.
+	State(store string, fn func(partition int32, key, value []byte))
 
 	// Candidates returns the units that are not Free and that an output without provenance may belong to.
 	Candidates(stream int, name []byte) []int32
@@ -135,13 +139,17 @@ type Model interface {
 
 // Names of models.
 const (
-	ModelSoak        = "soak"
-	ModelPassthrough = "passthrough"
-	ModelWordcount   = "wordcount"
+	ModelSoak           = "soak"
+	ModelPassthrough    = "passthrough"
+	ModelWordcount      = "wordcount"
+	ModelEosTest        = "eostest"
+	ModelEosTestComplex = "eostest-complex"
 )
 
 // Models lists the names of all models.
-func Models() []string { return []string{ModelSoak, ModelPassthrough, ModelWordcount} }
+func Models() []string {
+	return []string{ModelSoak, ModelPassthrough, ModelWordcount, ModelEosTest, ModelEosTestComplex}
+}
 
 // newModel builds a model by its name. The hash is Kafka's murmur2.
 func newModel(name string, mode Mode, hash func([]byte) uint32) (Model, error) {
@@ -153,6 +161,8 @@ func newModel(name string, mode Mode, hash func([]byte) uint32) (Model, error) {
 		m = newPassthrough(hash)
 	case ModelWordcount:
 		m = newWordcount(mode)
+	case ModelEosTest, ModelEosTestComplex:
+		m = newEosTest(mode, name == ModelEosTestComplex)
 	default:
 		return nil, fmt.Errorf("model: %q is not known; there are %s", name, strings.Join(Models(), ", "))
 	}

@@ -136,7 +136,7 @@ func (m *passthroughModel) Repeated(int, []byte, []byte) {}
 func (m *passthroughModel) Finals() []Missing { return nil }
 
 // State implements Model.
-func (m *passthroughModel) State(string, func(key, value []byte)) {}
+func (m *passthroughModel) State(string, func(partition int32, key, value []byte)) {}
 
 // Candidates implements Model.
 func (m *passthroughModel) Candidates(_ int, name []byte) []int32 {

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"maps"
+	"math"
 	"slices"
 	"strings"
 )
@@ -18,6 +20,10 @@ func referenceSoak() program {
 	}
 	return program{
 		stores: [][]string{nil, {storeCount, storeSum, storeMax}, {storeGroupCount, storeGroupSum, storeGroupMax}, {storeTotal}},
+		roles: map[string]string{
+			storeCount: "count", storeSum: "sum", storeMax: "max", storeGroupCount: "group-count", storeGroupSum: "group-sum",
+			storeGroupMax: "group-max", storeTotal: "total",
+		},
 		step: func(r *reference, sub, p int, m message) {
 			switch sub {
 			case 0:
@@ -96,6 +102,7 @@ func soakKeys(r *reference, p int, m message) {
 func referenceWordcount() program {
 	return program{
 		stores: [][]string{nil, {storeWords}},
+		roles:  map[string]string{storeWords: "counts"},
 		step: func(r *reference, sub, p int, m message) {
 			if sub == 1 {
 				count, _ := r.pair(storeWords, p, m.key)
@@ -143,4 +150,51 @@ func referencePassthrough() program {
 			return key, value
 		},
 	}
+}
+
+func referenceEosTest(further bool) program {
+	short := func(n int32) []byte { return binary.BigEndian.AppendUint32(nil, uint32(n)) }
+	kept := func(r *reference, store string, p int, m message, none int32) int32 {
+		if v := r.get(store, p, m.key); v != nil {
+			return int32(binary.BigEndian.Uint32(v))
+		}
+		return none
+	}
+	of := program{
+		stores:  [][]string{{storeEosMin, storeEosSum}},
+		roles:   map[string]string{storeEosMin: "min", storeEosSum: "sum"},
+		forward: make(map[string]func(*reference, int, message, []byte, []byte)),
+		step: func(r *reference, sub, p int, m message) {
+			n := int32(binary.BigEndian.Uint32(m.value))
+			if sub == 1 {
+				r.putValue(storeEosMax, p, m, short(max(n, kept(r, storeEosMax, p, m, math.MinInt32))))
+				count, _ := r.pair(storeEosCnt, p, m.key)
+				r.put(storeEosCnt, p, m, count+1)
+				return
+			}
+			r.emit("echo", m)
+			r.putValue(storeEosMin, p, m, short(min(n, kept(r, storeEosMin, p, m, math.MaxInt32))))
+			sum, _ := r.pair(storeEosSum, p, m.key)
+			r.put(storeEosSum, p, m, sum+int64(n))
+			if further {
+				r.emit("repartition", m)
+				r.send(1, m, m.key, m.value)
+			}
+		},
+		generate: func(r *reference, _, keys int) ([]byte, []byte) {
+			n := int32(r.rng.IntN(15_000) - 5000)
+			if r.wild {
+				n = int32(r.rng.Uint32())
+			}
+			return fmt.Append(nil, r.rng.IntN(keys)), short(n)
+		},
+	}
+	if further {
+		of.stores = append(of.stores, []string{storeEosMax, storeEosCnt})
+		maps.Copy(of.roles, map[string]string{storeEosMax: "max", storeEosCnt: "cnt"})
+	}
+	for store, role := range of.roles {
+		of.forward[store] = func(r *reference, _ int, m message, _, _ []byte) { r.emit(role, m) }
+	}
+	return of
 }

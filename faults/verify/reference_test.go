@@ -32,6 +32,8 @@ type program struct {
 	stores [][]string // by sub-topology, in the order in which caches are flushed
 	// step processes a record.
 	step func(r *reference, sub, p int, m message)
+	// roles names the streams that show all that a store comes to hold.
+	roles map[string]string
 	// forward passes a change of a store on. The message is that of the last put, with the key of the entry.
 	forward map[string]func(r *reference, p int, m message, value, old []byte)
 	// generate makes up the n-th input; a nil key goes to any partition.
@@ -44,6 +46,8 @@ func programOf(model string) program {
 		return referencePassthrough()
 	case ModelWordcount:
 		return referenceWordcount()
+	case ModelEosTest, ModelEosTestComplex:
+		return referenceEosTest(model == ModelEosTestComplex)
 	default:
 		return referenceSoak()
 	}
@@ -61,7 +65,8 @@ type reference struct {
 	repeat     float64 // probability that a task goes back to somewhere behind its last commit
 	evict      float64 // probability that a put empties the cache of its store
 	bare       bool    // inputs carry no provenance
-	wild       bool    // amounts of the soak program may be anything
+	wild       bool    // amounts may be anything
+	strewn     bool    // inputs are where another partitioner puts them
 
 	inputs     [][]message            // by partition
 	outputs    map[string][][]message // by role, then partition
@@ -145,6 +150,9 @@ func (r *reference) generate(run uint64, records, keys int) {
 	for i := range records {
 		key, value := r.program.generate(r, i, keys)
 		p := r.partitionFor(key)
+		if r.strewn {
+			p = (p + 1) % r.partitions
+		}
 		origin := Provenance{Run: run, Partition: int32(p), Sequence: r.sequence[p], KeySequence: r.perKey[string(key)]}
 		r.perKey[string(key)]++
 		r.sequence[p]++
@@ -275,7 +283,11 @@ func (r *reference) pair(store string, p int, key []byte) (a, b int64) {
 
 // put changes an entry, named by the message's key.
 func (r *reference) put(store string, p int, m message, numbers ...int64) {
-	m.value = pack(numbers...)
+	r.putValue(store, p, m, pack(numbers...))
+}
+
+func (r *reference) putValue(store string, p int, m message, value []byte) {
+	m.value = value
 	if !r.mode.Cached || store == storeMax { // the one store that is not cached
 		r.write(store, p, m)
 		return

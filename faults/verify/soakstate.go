@@ -6,7 +6,7 @@ import (
 )
 
 // State implements Model.
-func (m *soakModel) State(store string, fn func(key, value []byte)) {
+func (m *soakModel) State(store string, fn func(partition int32, key, value []byte)) {
 	number := func(numbers ...int64) []byte {
 		b := m.buf[:0]
 		for _, n := range numbers {
@@ -21,11 +21,11 @@ func (m *soakModel) State(store string, fn func(key, value []byte)) {
 			switch {
 			case k.count == 0:
 			case store == storeCount:
-				fn(k.name, number(k.count))
+				fn(ofKey, k.name, number(k.count))
 			case store == storeSum:
-				fn(k.name, number(k.sum))
+				fn(ofKey, k.name, number(k.sum))
 			default:
-				fn(k.name, number(k.max, k.delta))
+				fn(ofKey, k.name, number(k.max, k.delta))
 			}
 		}
 	case storeGroupCount, storeGroupSum, storeGroupMax:
@@ -34,11 +34,11 @@ func (m *soakModel) State(store string, fn func(key, value []byte)) {
 			switch {
 			case g.count == 0:
 			case store == storeGroupCount:
-				fn(g.name, number(g.count))
+				fn(ofKey, g.name, number(g.count))
 			case store == storeGroupSum:
-				fn(g.name, number(g.sum))
+				fn(ofKey, g.name, number(g.sum))
 			default:
-				fn(g.name, number(g.max))
+				fn(ofKey, g.name, number(g.max))
 			}
 		}
 	case storeTotal:
@@ -52,7 +52,7 @@ func (m *soakModel) State(store string, fn func(key, value []byte)) {
 			events = m.total.events.applied // only the maxima that were written went on
 		}
 		if events > 0 {
-			fn([]byte(totalKey), number(events, peak))
+			fn(ofKey, []byte(totalKey), number(events, peak))
 		}
 	}
 }

@@ -142,7 +142,10 @@ func few(topics []string) string {
 	return fmt.Sprintf("%s and %d more", strings.Join(topics[:most], ", "), len(topics)-most)
 }
 
-func (s *reading) internal() []string { return slices.Concat(s.repartitions, s.changelogs) }
+// internal lists topics that only the application reads. One that it writes as an output and reads again is judged as an output.
+func (s *reading) internal() []string {
+	return slices.DeleteFunc(slices.Concat(s.repartitions, s.changelogs), func(topic string) bool { return slices.Contains(s.outputs, topic) })
+}
 
 // pass reads topics from their log starts to where the scene ends, and hands out what is committed there, and what was aborted.
 func (s *reading) pass(ctx context.Context, opts []kgo.Opt, topics []string, take func(topic string, partition int32, records []logRecord), aborted func(*kgo.Record)) error {

@@ -249,10 +249,10 @@ func (m *wordcountModel) Finals() []Missing {
 }
 
 // State implements Model.
-func (m *wordcountModel) State(_ string, fn func(key, value []byte)) {
+func (m *wordcountModel) State(_ string, fn func(partition int32, key, value []byte)) {
 	for i := range m.words {
 		w := &m.words[i]
-		fn([]byte(w.name), binary.BigEndian.AppendUint64(m.buf[:0], uint64(w.count.applied)))
+		fn(ofKey, []byte(w.name), binary.BigEndian.AppendUint64(m.buf[:0], uint64(w.count.applied)))
 	}
 }
 
