@@ -79,7 +79,7 @@ func TestUsageErrorsAreOneLine(t *testing.T) {
 		{"simulate --hours 1 --cut i1@2h+5m", "faults.cuts[0]: starts at 2h, but the run ends at load.duration (1h)"},
 		{"replay x.jsonl", "command replay is not available yet; valid: run, simulate, matrix, "},
 		{"verify", "cluster.brokers: is missing; name the cluster with --brokers (the embedded broker leaves nothing)"},
-		{"verify --brokers a:1 --topology eostest", "application.topology: there is no model of eostest; valid: soak, passthrough, wordcount, or none for the rules that need no model"},
+		{"run --topology eostest --input main.go", "load.input: topology eostest takes numbers of 4 bytes, no lines of text; leave it out (from flag --input)"},
 		{"verify --rate 3", "verify has no flag --rate; see eostop verify --help"},
 		{"check", "cluster.brokers: is missing; name the cluster with --brokers (the embedded broker is always fit)"},
 		{"check --rate 3", "check has no flag --rate; see eostop check --help"},

@@ -45,6 +45,11 @@ func (p *program) internal(logical string) bool {
 	return ok
 }
 
+// writes reports whether the topology writes to the topic.
+func (p *program) writes(logical string) bool {
+	return slices.ContainsFunc(p.topology.SubTopologies(), func(sub topology.SubTopology) bool { return slices.Contains(sub.Sinks, logical) })
+}
+
 // topic translates a topology's topic name to the broker's: internal topics carry the application id.
 func (p *program) topic(logical string) string {
 	if p.internal(logical) {

@@ -25,7 +25,8 @@ func (tp topicPartition) String() string { return fmt.Sprintf("%s-%d", tp.topic,
 type inputPartition struct {
 	topicPartition
 	logical  string // the topic's name in the topology
-	external bool   // written from outside the application
+	external bool   // somebody else has created it
+	again    bool   // the program itself writes to it what it has processed before
 
 	queue         []*kgo.Record
 	position      int64 // next offset to process; what a commit writes
@@ -87,7 +88,7 @@ type streamTask struct {
 	punctuated      int    // punctuators that were due the last time
 	dropped         uint64 // records that the processors have left out, as counted last
 	uncommitted     int64  // records processed in the open transaction
-	uncommittedIn   int64  // those of external topics among them
+	uncommittedIn   int64  // those from outside the application among them
 	firstCommit     time.Time
 	lastCommit      time.Time
 	idleSince       time.Time       // since when the task waits for an input although another one has records; zero = it does not
@@ -112,7 +113,7 @@ func newTask(thread *StreamThread, id TaskID, manager *stateManager, partitions 
 		if id.Partition < partitions[topic] {
 			t.inputs = append(t.inputs, &inputPartition{
 				topicPartition: topicPartition{topic, id.Partition}, logical: logical,
-				external: !thread.instance.program.internal(logical), partitionTime: -1, position: -1, epoch: -1, highWatermark: -1, stable: -1,
+				external: !thread.instance.program.internal(logical), again: thread.instance.program.writes(logical), partitionTime: -1, position: -1, epoch: -1, highWatermark: -1, stable: -1,
 			})
 		}
 	}
@@ -373,7 +374,7 @@ func (t *streamTask) process(limit int) (int, error) {
 func (t *streamTask) count(in *inputPartition) {
 	t.processed++
 	t.uncommitted++
-	if in.external {
+	if in.external && !in.again {
 		t.uncommittedIn++
 	}
 }

@@ -44,7 +44,7 @@ func PlanClean(ctx context.Context, cfg *Config, chosen bool) (*CleanPlan, error
 		return nil, err
 	}
 	p := &CleanPlan{ApplicationID: cfg.Application.ID, cluster: c}
-	programs := append(builtins(), eosTests()...)
+	programs := builtins()
 	if chosen {
 		program, _ := findBuiltin(cfg.Application.Topology)
 		programs = []builtin{program}

@@ -165,7 +165,7 @@ func (s *Session) openVerifier() error {
 	}
 	v, err := verify.New(verify.Config{
 		Seeds: s.cluster.brokers, Dial: s.cluster.dial, Options: saslOptions(s.cluster.sasl), Input: s.topics.Input, Outputs: s.topics.Outputs, Changelogs: s.topics.Changelogs,
-		Model: s.model, Group: s.cfg.Application.ID, Hops: s.topics.Repartitions,
+		Model: s.model, Group: s.cfg.Application.ID, Hops: s.topics.hops(),
 		Cached: s.cfg.recordCache() > 0, AtLeastOnce: !runtime.Guarantee(s.cfg.Runtime.Guarantee).Transactional(),
 		TransactionTimeout: s.cfg.Runtime.TransactionTimeout,
 		Run:                s.loadRun, FetchWait: s.cfg.Verify.Interval, Hash: func(key []byte) uint32 { return uint32(topology.Murmur2(key)) },
@@ -261,8 +261,8 @@ func (s *Session) complete(ctx context.Context, digests []verify.StoreDigest) (b
 	return true, nil
 }
 
-// trim frees on the embedded broker what nobody needs any more: what the verifier has passed, of the input only what the
-// group has committed too. It runs beside, one at a time.
+// trim frees on the embedded broker what nobody needs any more: what the verifier has passed, of topics that the program reads only
+// what the group has committed too. It runs beside, one at a time.
 func (e *experiment) trim() {
 	s := e.s
 	if s.cluster.embedded == nil || s.verifier == nil {
@@ -277,7 +277,7 @@ func (e *experiment) trim() {
 		}
 		for topic, partitions := range s.verifier.Passed() {
 			for partition, offset := range partitions {
-				if topic == s.topics.Input {
+				if topic == s.topics.Input || slices.Contains(s.topics.Through, topic) {
 					c, ok := committed.Lookup(topic, partition)
 					if !ok || c.At < 0 {
 						continue

@@ -1,9 +1,14 @@
 package soak
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math"
+	"math/rand/v2"
+	"strconv"
+	"time"
 
+	"eostop/faults/verify"
 	"eostop/runtime/topology"
 )
 
@@ -15,15 +20,17 @@ const (
 
 	eosTestApplication = "EosTest"
 	eosTestPartitions  = 5
+	eosTestKeys        = 20_000
+	eosTestRange       = 10_000 // numbers of the load are below it
 	// eosTestEvery is how many records of a task and topic there are from one line of output to the next.
 	eosTestEvery = 100
 )
 
-// eosTests lists the programs: they have neither a load nor a model.
+// eosTests lists the programs.
 func eosTests() []builtin {
-	one := func(name, about string, further bool) builtin {
+	one := func(name, model, about string, further bool) builtin {
 		return builtin{
-			name: name, about: about, rate: Default().Load.Rate,
+			name: name, about: about, model: model, rate: 5000, source: newEosNumbers,
 			topics: func(applicationID string) ProgramTopics { return eosTestTopics(applicationID, further) },
 			build: func(string) (*topology.Topology, error) {
 				return eosTest(further, func(string) {})
@@ -32,12 +39,12 @@ func eosTests() []builtin {
 		}
 	}
 	return []builtin{
-		one(topologyEosTest, "the client of Kafka's own tests of exactly-once: echo, minimum and sum of topic data", false),
-		one(topologyEosTestComplex, "the same, with maximum and number behind a topic of its own", true),
+		one(topologyEosTest, verify.ModelEosTest, "the client of Kafka's own tests of exactly-once: echo, minimum and sum of topic data", false),
+		one(topologyEosTestComplex, verify.ModelEosTestComplex, "the same, with maximum and number behind a topic of its own", true),
 	}
 }
 
-// suitEosTest sets what a client of those tests is started without.
+// suitEosTest sets what those tests do not say. Without a load it is one client of theirs.
 func (l *Loaded) suitEosTest(name string) {
 	c := &l.Config
 	suit := func(key string, set func()) {
@@ -48,10 +55,13 @@ func (l *Loaded) suitEosTest(name string) {
 	}
 	suit("application.id", func() { c.Application.ID = eosTestApplication })
 	suit("cluster.partitions", func() { c.Cluster.Partitions = eosTestPartitions })
-	suit("runtime.instances", func() { c.Runtime.Instances = 1 })
+	if !c.Load.Enabled {
+		suit("runtime.instances", func() { c.Runtime.Instances = 1 })
+	}
 	suit("runtime.record_cache", func() { c.Runtime.RecordCache = 0 })
-	suit("load.enabled", func() { c.Load.Enabled = false })
-	suit("verify.enabled", func() { c.Verify.Enabled = false })
+	if c.Load.Keys == Default().Load.Keys { // a simulation has a default of its own
+		suit("load.keys", func() { c.Load.Keys = eosTestKeys })
+	}
 }
 
 // Topics of the programs. They carry no application's name.
@@ -66,6 +76,7 @@ func eosTestTopics(applicationID string, further bool) ProgramTopics {
 	roles := []string{"echo", "min", "sum"}
 	if further {
 		roles = append(roles, eosTestRepartition, "max", "cnt")
+		t.Through = []string{eosTestRepartition}
 	}
 	for _, role := range roles {
 		t.Outputs[role] = role
@@ -143,3 +154,23 @@ func (c *recordCounter) Process(topology.Record[string, int32]) error {
 }
 
 func (c *recordCounter) Close() error { return nil }
+
+// eosNumbers makes up keys with numbers as the driver of those tests does: keys are numbers, too, and both are drawn uniformly.
+type eosNumbers struct {
+	keyed
+	rng *rand.Rand
+}
+
+func newEosNumbers(cfg LoadConfig) recordSource {
+	decimal := func(b []byte, i int) []byte { return strconv.AppendInt(b, int64(i), 10) }
+	return &eosNumbers{keyed: newKeyed(cfg, decimal), rng: rand.New(rand.NewPCG(uint64(cfg.Seed), 0))}
+}
+
+func (s *eosNumbers) fill(p *pendingRecord, now time.Time) error {
+	key := s.rng.IntN(len(s.keySequence))
+	p.value = binary.BigEndian.AppendUint32(p.value[:0], uint32(s.rng.Int32N(eosTestRange)))
+	p.set(s.ofKey(key), s.key(key), now)
+	return nil
+}
+
+func (s *eosNumbers) close() {}

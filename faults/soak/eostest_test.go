@@ -3,37 +3,20 @@ package soak
 import (
 	"encoding/binary"
 	"fmt"
-	"maps"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"eostop/faults/verify"
+	"eostop/runtime/topology"
 	"eostop/runtime/topology/topologytest"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
-
-func TestEosTestTopics(t *testing.T) {
-	for _, b := range eosTests() {
-		program, topics := buildBuiltin(t, b.name), b.topics("EosTest")
-		stores, sinks := map[string]string{}, map[string]bool{}
-		for _, sub := range program.SubTopologies() {
-			for _, s := range sub.Stores {
-				stores[s.Name] = "EosTest-" + s.Name + "-changelog"
-			}
-			for _, sink := range sub.Sinks {
-				sinks[sink] = true
-			}
-		}
-		outputs := slices.Sorted(maps.Values(topics.Outputs))
-		if !maps.Equal(stores, topics.Changelogs) || !slices.Equal(slices.Sorted(maps.Keys(sinks)), outputs) || topics.Input != "data" {
-			t.Errorf("%s: stores %v, sinks %v; topics %+v", b.name, stores, sinks, topics)
-		}
-	}
-}
 
 func TestEosTestComputes(t *testing.T) {
 	var said []string
@@ -85,21 +68,61 @@ func TestEosTestComputes(t *testing.T) {
 	}
 }
 
+// Without a load it is one client of those tests; with one it is an experiment like all others. Both are verified.
 func TestEosTestSettings(t *testing.T) {
-	loaded, err := ReadConfig(Sources{Embedded: embedded(t), Flags: []FlagValue{{Name: "topology", Key: "application.topology", Texts: []string{topologyEosTest}}}})
+	read := func(flags ...FlagValue) *Loaded {
+		loaded, err := ReadConfig(Sources{Embedded: embedded(t), Flags: append(flags, FlagValue{Name: "topology", Key: "application.topology", Texts: []string{topologyEosTest}})})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return loaded
+	}
+	for _, load := range []bool{true, false} {
+		loaded := read(FlagValue{Name: "no-load", Key: "load.enabled", Texts: []string{strconv.FormatBool(load)}})
+		if err := loaded.Validate(); err != nil {
+			t.Error(err)
+		}
+		c := loaded.Config
+		if c.Application.ID != "EosTest" || c.Cluster.Partitions != 5 || c.Runtime.RecordCache != 0 || c.Load.Keys != 20_000 || !c.Verify.Enabled || c.Load.Enabled != load {
+			t.Errorf("load %v: %+v", load, c)
+		}
+		if want := map[bool]int{true: 3, false: 1}[load]; c.Runtime.Instances != want {
+			t.Errorf("load %v: %d instances, want %d", load, c.Runtime.Instances, want)
+		}
+	}
+	text := read(FlagValue{Name: "input", Key: "load.input", Texts: []string{"book.txt"}})
+	if err := text.Validate(); err == nil || !strings.Contains(err.Error(), "load.input: topology eostest takes numbers of 4 bytes") {
+		t.Errorf("lines of text: %v", err)
+	}
+}
+
+// TestEosTestLoad compares with what the driver of Kafka's tests writes: "0" to "19999", and numbers from 0 to 9999 in 4 bytes.
+func TestEosTestLoad(t *testing.T) {
+	cfg := DefaultLoadConfig()
+	cfg.Topology, cfg.Keys, cfg.Partitions = topologyEosTest, 20_000, 5
+	source, err := newRecordSource(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := loaded.Validate(); err != nil {
-		t.Error(err)
+	defer source.close()
+	p, keys := &pendingRecord{}, map[string]int64{}
+	for range 100_000 {
+		if err := source.fill(p, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		r := &p.record
+		key, err := strconv.Atoi(string(r.Key))
+		origin, bad := verify.Decode(r.Headers[0].Value)
+		if err != nil || bad != nil || strconv.Itoa(key) != string(r.Key) || key < 0 || key >= 20_000 || len(r.Value) != 4 || binary.BigEndian.Uint32(r.Value) >= 10_000 {
+			t.Fatalf("%+v", r)
+		}
+		if r.Partition != topology.PartitionFor(r.Key, 5) || origin.Partition != r.Partition || origin.KeySequence != keys[string(r.Key)] {
+			t.Fatalf("key %s in partition %d, origin %+v", r.Key, r.Partition, origin)
+		}
+		keys[string(r.Key)]++
 	}
-	c := loaded.Config
-	if c.Application.ID != "EosTest" || c.Cluster.Partitions != 5 || c.Load.Enabled || c.Verify.Enabled || c.Runtime.RecordCache != 0 || c.Runtime.Instances != 1 {
-		t.Errorf("%+v", c)
-	}
-	c.Load.Enabled = true
-	if err := c.Validate(); err == nil || !strings.Contains(err.Error(), "use --no-load") {
-		t.Errorf("with a load: %v", err)
+	if len(keys) < 19_500 {
+		t.Errorf("%d keys only", len(keys))
 	}
 }
 
@@ -172,6 +195,9 @@ func TestEosTestClient(t *testing.T) {
 	}
 	if len(r.Threads.Died) > 0 || r.Verdict != "" || ExitCode(r) != ExitClean {
 		t.Errorf("verdict %q, %v; died %+v", r.Verdict, r.Reasons, r.Threads.Died)
+	}
+	if r.Records.Processed != 250 {
+		t.Errorf("%d records processed, want 250: those of the topic that it reads again are no others", r.Records.Processed)
 	}
 	if n := r.Transactions.OpenAtEnd; n != nil && *n != 0 {
 		t.Errorf("%d transactions are open at the end", *n)

@@ -36,7 +36,7 @@ func openFileSource(ctx context.Context, cfg LoadConfig) (recordSource, error) {
 	s := &fileSource{lines: newLineReader(cfg.Input, file), file: file}
 	program, _ := findBuiltin(cfg.Topology)
 	if s.byKey = program.byKey; s.byKey {
-		s.keyed = newKeyed(cfg)
+		s.keyed = newKeyed(cfg, paddedKeys(cfg))
 	} else {
 		s.numbering = newNumbering(cfg)
 	}

@@ -66,27 +66,40 @@ func (n *numbering) spread(record int64) verify.Provenance {
 // keyed gives records keys, and to each key the partition where it belongs.
 type keyed struct {
 	numbering
-	keys        []byte // all keys one after another, each of keyBytes
-	keyBytes    int
+	keys        []byte  // all keys one after another
+	ends        []int32 // of each key in them
 	partitions  []int32 // of each key
 	keySequence []int64 // next one of each key
 }
 
-func newKeyed(cfg LoadConfig) keyed {
-	k := keyed{numbering: newNumbering(cfg), partitions: make([]int32, cfg.Keys), keySequence: make([]int64, cfg.Keys)}
-	digits := max(6, len(strconv.Itoa(cfg.Keys-1)))
-	k.keyBytes = len("key-") + digits
-	k.keys = make([]byte, 0, cfg.Keys*k.keyBytes)
+// newKeyed makes the keys; name appends the one of a number.
+func newKeyed(cfg LoadConfig, name func(b []byte, i int) []byte) keyed {
+	k := keyed{
+		numbering: newNumbering(cfg), ends: make([]int32, cfg.Keys), partitions: make([]int32, cfg.Keys), keySequence: make([]int64, cfg.Keys),
+	}
 	for i := range cfg.Keys {
-		k.keys = fmt.Appendf(k.keys, "key-%0*d", digits, i)
+		k.keys = name(k.keys, i)
+		k.ends[i] = int32(len(k.keys))
+	}
+	for i := range cfg.Keys {
 		k.partitions[i] = topology.PartitionFor(k.key(i), cfg.Partitions)
 	}
 	return k
 }
 
+// paddedKeys names keys so that all have the same length, at least that of key-000000.
+func paddedKeys(cfg LoadConfig) func(b []byte, i int) []byte {
+	digits := max(6, len(strconv.Itoa(cfg.Keys-1)))
+	return func(b []byte, i int) []byte { return fmt.Appendf(b, "key-%0*d", digits, i) }
+}
+
 // key returns the bytes of a key, which nobody may change.
 func (k *keyed) key(i int) []byte {
-	return k.keys[i*k.keyBytes : (i+1)*k.keyBytes : (i+1)*k.keyBytes]
+	begin := int32(0)
+	if i > 0 {
+		begin = k.ends[i-1]
+	}
+	return k.keys[begin:k.ends[i]:k.ends[i]]
 }
 
 // ofKey returns the provenance of a key's next record.
@@ -104,7 +117,7 @@ type amounts struct {
 }
 
 func newAmounts(cfg LoadConfig) recordSource {
-	return &amounts{keyed: newKeyed(cfg), rng: rand.New(rand.NewPCG(uint64(cfg.Seed), 0)), valueBytes: cfg.ValueBytes}
+	return &amounts{keyed: newKeyed(cfg, paddedKeys(cfg)), rng: rand.New(rand.NewPCG(uint64(cfg.Seed), 0)), valueBytes: cfg.ValueBytes}
 }
 
 func (s *amounts) fill(p *pendingRecord, now time.Time) error {

@@ -28,13 +28,13 @@ type builtin struct {
 	byKey  bool    // records without a key make no sense to it
 	// source makes up the load where it does not come from a file.
 	source func(LoadConfig) recordSource
-	// talking builds the program so that it says how it gets on; nil = it is a silent one.
+	// talking builds the program so that it says how it gets on; nil = it is a silent one. Its inputs are no text.
 	talking func(say func(line string)) (*topology.Topology, error)
 }
 
 // builtins lists the built-in programs, the default first.
 func builtins() []builtin {
-	return []builtin{
+	return append([]builtin{
 		{
 			name: topologySoak, about: "counts, sums and maxima by key, and maxima by group and over all, in four sub-topologies",
 			model: verify.ModelSoak, build: Program, topics: Topics, rate: 20_000, byKey: true, source: newAmounts,
@@ -47,10 +47,10 @@ func builtins() []builtin {
 			name: topologyWordcount, about: "counts the words of lines",
 			model: verify.ModelWordcount, build: wordcount, topics: wordcountTopics, rate: 2000, source: newLines,
 		},
-	}
+	}, eosTests()...)
 }
 
-// TopologyNames lists the built-in programs that have a load and a model, the default first.
+// TopologyNames lists the built-in programs, the default first.
 func TopologyNames() []string {
 	var names []string
 	for _, b := range builtins() {
@@ -67,18 +67,9 @@ func (b *builtin) program(cfg *Config, say func(line string)) (*topology.Topolog
 	return b.build(cfg.Application.ID)
 }
 
-// allTopologyNames lists all built-in programs.
-func allTopologyNames() []string {
-	names := TopologyNames()
-	for _, b := range eosTests() {
-		names = append(names, b.name)
-	}
-	return names
-}
-
 // findBuiltin returns the program of that name.
 func findBuiltin(name string) (builtin, bool) {
-	all := append(builtins(), eosTests()...)
+	all := builtins()
 	i := slices.IndexFunc(all, func(b builtin) bool { return b.name == name })
 	if i < 0 {
 		return builtin{}, false
@@ -92,7 +83,11 @@ type ProgramTopics struct {
 	Outputs      map[string]string // by role
 	Changelogs   map[string]string // by store
 	Repartitions []string          // upstream first
+	Through      []string          // outputs that the program reads again, behind the repartitions
 }
+
+// hops are the topics by which records go on from one sub-topology to the next, upstream first.
+func (t *ProgramTopics) hops() []string { return slices.Concat(t.Repartitions, t.Through) }
 
 // programTopics names the topics of a program after its application, its roles, stores and repartitions.
 func programTopics(applicationID string, roles, stores, repartitions []string) ProgramTopics {

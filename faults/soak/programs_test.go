@@ -71,8 +71,16 @@ func TestBuiltinTopics(t *testing.T) {
 			if len(outputs) > 0 || stores != len(topics.Changelogs) || !slices.Equal(repartitions, topics.Repartitions) {
 				t.Errorf("outputs that nobody writes %v, %d stores, repartitions %v; topics %+v", outputs, stores, repartitions, topics)
 			}
-			if topics.Input != "app-input" {
-				t.Errorf("input %s", topics.Input)
+			if want := map[bool]string{false: "app-input", true: "data"}[b.talking != nil]; topics.Input != want {
+				t.Errorf("input %s, want %s", topics.Input, want)
+			}
+			sources := slices.Concat(topics.hops(), []string{topics.Input})
+			for _, sub := range program.SubTopologies() {
+				for _, source := range sub.Sources {
+					if !slices.Contains(sources, source) && !slices.Contains(sources, "app-"+source) {
+						t.Errorf("source %s is not among %v", source, sources)
+					}
+				}
 			}
 		})
 	}
@@ -80,6 +88,9 @@ func TestBuiltinTopics(t *testing.T) {
 
 func TestBuiltinsRefuseABadApplicationID(t *testing.T) {
 	for _, b := range builtins() {
+		if b.talking != nil {
+			continue // no topic of it has the application's name
+		}
 		if _, err := b.build("no spaces"); err == nil || !strings.Contains(err.Error(), b.name) {
 			t.Errorf("%s: %v", b.name, err)
 		}

@@ -148,6 +148,9 @@ func New(cfg Config, program *topology.Topology, deps Deps) (*Session, error) {
 		s.rules = faults.NewRules(s.onHit)
 	}
 	if program == nil {
+		if cfg.Load.Enabled {
+			deps.Say = nil // it is an experiment, and no client of somebody's tests
+		}
 		built, err := named.program(&cfg, deps.Say)
 		if err != nil {
 			return nil, fmt.Errorf("program %s: %w", cfg.Application.Topology, err)

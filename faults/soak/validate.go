@@ -99,10 +99,9 @@ func (v *validator) application() {
 		"%q is not a valid id; valid: 1 to %d letters, digits, dots, underscores and hyphens", a.ID, maxApplicationID)
 	v.check(namePattern.MatchString(a.Name) && !strings.HasPrefix(a.Name, "."), "application.name",
 		"%q is not a valid prefix; valid: letters, digits, dots, underscores and hyphens, no dot at the start", a.Name)
-	v.choice(choice{"application.topology", a.Topology, allTopologyNames(), nil, "topology"})
+	v.choice(choice{"application.topology", a.Topology, TopologyNames(), nil, "topology"})
 	named, _ := findBuiltin(a.Topology)
-	v.check(named.talking == nil || !v.config.Load.Enabled, "load.enabled", "there is no load for topology %s; use --no-load", a.Topology)
-	v.check(named.talking == nil || !v.config.Verify.Enabled, "verify.enabled", "there is no model of topology %s; use --no-verify", a.Topology)
+	v.check(named.talking == nil || v.config.Load.Input == "", "load.input", "topology %s takes numbers of 4 bytes, no lines of text; leave it out", a.Topology)
 }
 
 func (v *validator) cluster() {

@@ -55,10 +55,6 @@ func VerifyCluster(ctx context.Context, cfg *Config, byModel bool, progress func
 		return nil, Usagef("cluster.brokers: is missing; name the cluster with --brokers (the embedded broker leaves nothing)")
 	}
 	program, _ := findBuiltin(cfg.Application.Topology)
-	if byModel && program.model == "" {
-		return nil, Usagef("application.topology: there is no model of %s; valid: %s, or none for the rules that need no model",
-			program.name, strings.Join(TopologyNames(), ", "))
-	}
 	c, err := openCluster(ctx, cfg)
 	if err != nil {
 		return nil, err
@@ -108,7 +104,7 @@ func (c *cluster) storedConfig(cfg *Config, program *builtin, byModel bool, topi
 	}
 	if byModel {
 		names := program.topics(cfg.Application.ID)
-		s.Model, s.Input, s.Config.Outputs, s.Config.Changelogs, s.Hops = program.model, names.Input, names.Outputs, names.Changelogs, names.Repartitions
+		s.Model, s.Input, s.Config.Outputs, s.Config.Changelogs, s.Hops = program.model, names.Input, names.Outputs, names.Changelogs, names.hops()
 	}
 	return s
 }

@@ -106,6 +106,9 @@ func TestVerifyCluster(t *testing.T) {
 			}
 			for _, byModel := range []bool{true, false} {
 				r := verified(t, &cfg, byModel, verify.Clean)
+				if !byModel && strings.HasPrefix(name, topologyEosTest) {
+					continue // once the application is gone nothing tells which topics were its outputs
+				}
 				if r.Records.In != *ran.Records.In || r.Records.Out != *ran.Records.Out && byModel {
 					t.Errorf("records %+v, the run had %d in, %d out", r.Records, *ran.Records.In, *ran.Records.Out)
 				}
@@ -115,6 +118,10 @@ func TestVerifyCluster(t *testing.T) {
 				if len(r.Topics.Inputs) != 1 || len(r.Topics.all()) != len(allTopics(&cfg)) {
 					t.Errorf("topics %+v", r.Topics)
 				}
+			}
+			if strings.HasPrefix(name, topologyEosTest) {
+				again := writeAgain(t, &cfg, "sum", func(*kgo.Record) {})
+				wantDuplicate(t, verified(t, &cfg, true, verify.Violation), "data", again)
 			}
 			if name != topologyPassthrough {
 				return
