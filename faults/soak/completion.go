@@ -50,7 +50,7 @@ func completedWords() map[string][]string {
 		kinds = append(kinds, k.Name)
 	}
 	return map[string][]string{
-		"topology": append(TopologyNames(), topologyEosTest, topologyEosTestComplex), "guarantee": names(runtime.Guarantees()), "profile": ProfileNames(),
+		"topology": TopologyNames(), "guarantee": names(runtime.Guarantees()), "profile": ProfileNames(),
 		"schedule": ScheduleNames(), "fault": append(kinds, "help"), "log-level": logLevels, "theme": themes,
 	}
 }

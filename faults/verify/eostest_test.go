@@ -1,8 +1,10 @@
 package verify
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -77,5 +79,25 @@ func TestInputsOfAnotherKind(t *testing.T) {
 	}
 	if effects := m.Apply(0, []byte{}, []byte("four"), nil); len(effects) != 1 {
 		t.Errorf("an empty key is one, too: %+v", effects)
+	}
+}
+
+// TestAtLeastOnceMaxima drops outputs of a cached store that records reach which are written again, in any order: those of a key, or
+// those that show its maximum.
+func TestAtLeastOnceMaxima(t *testing.T) {
+	for _, role := range []string{"max", "cnt"} {
+		for range plays(50) {
+			seed := newSeed()
+			r := variant{ModelEosTestComplex, Mode{Cached: true, AtLeastOnce: true}}.build(seed, 3, 500, 20, seed%3 == 0)
+			last := *r.at(r.pick(role, 0))
+			for p, log := range r.outputs[role] {
+				r.outputs[role][p] = slices.DeleteFunc(log, func(m message) bool {
+					return string(m.key) == string(last.key) && (seed%2 == 0 || role == "cnt" || bytes.Equal(m.value, last.value))
+				})
+			}
+			if _, s := r.feed(feeding{seed: seed, outputBias: 0.5, closing: seed%5 == 0}); s.Verdict != Violation || s.Lost == 0 {
+				t.Fatalf("seed %d: %s of %q is lost: %+v", seed, role, last.key, s)
+			}
+		}
 	}
 }

@@ -39,6 +39,8 @@ func drop(r *reference, s spot) finding {
 	switch {
 	case r.stream(s.role).Skips && !r.final(s):
 		return finding{} // a later output stands for it, see TestCachedDrops
+	case r.mode.AtLeastOnce && r.stream(s.role).Shared:
+		return finding{} // see TestAtLeastOnceWords and TestAtLeastOnceMaxima
 	case r.mode.AtLeastOnce && r.model != ModelWordcount:
 		for p, log := range r.outputs[s.role] {
 			r.outputs[s.role][p] = slices.DeleteFunc(log, func(o message) bool { return string(o.header) == string(m.header) })

@@ -57,7 +57,7 @@ func (v variant) build(seed uint64, partitions, records, keys int, bare bool) *r
 	r := newProgram(v.model, v.mode, rng, partitions)
 	r.bare, r.evict = bare, rng.Float64()*0.1
 	if v.mode.AtLeastOnce {
-		r.repeat = rng.Float64() * 0.2
+		r.repeat, r.stale = rng.Float64()*0.2, rng.Float64()*0.1
 	}
 	r.generate(7, records, keys)
 	r.run()

@@ -63,6 +63,7 @@ type reference struct {
 	partitions int
 	rng        *rand.Rand
 	repeat     float64 // probability that a task goes back to somewhere behind its last commit
+	stale      float64 // probability that a record to the next sub-topology is followed by one from before once more
 	evict      float64 // probability that a put empties the cache of its store
 	bare       bool    // inputs carry no provenance
 	wild       bool    // amounts may be anything
@@ -334,6 +335,9 @@ func (r *reference) send(sub int, m message, key, value []byte) {
 	p := r.partitionFor(key)
 	m.key, m.value = key, value
 	r.hops[sub][p] = append(r.hops[sub][p], m)
+	if r.rng.Float64() < r.stale {
+		r.hops[sub][p] = append(r.hops[sub][p], r.hops[sub][p][r.rng.IntN(len(r.hops[sub][p]))])
+	}
 }
 
 // digests returns what the owners of the stores would say.
