@@ -75,11 +75,11 @@ func commands() []command {
 		{"config", "the effective configuration, with where each value came from; --check validates only", (*program).config},
 		{"check", "is this cluster fit for a run: versions, limits, permissions, topics; what to do about each", (*program).check},
 		{"clean", "remove the topics, group and state of an application, after showing them; --yes does not ask", (*program).clean},
+		{"replay", "show a recorded session in the dashboard: eostop replay FILE.jsonl", (*program).replay},
 		{"verify", "audit what an application, in whatever language, has left in its topics", (*program).verify},
 		{"completion", "the script that teaches a shell (bash, fish or zsh) commands and flags: source <(eostop completion bash)", (*program).completion},
 		{"version", "the version of this program", (*program).version},
 		{"help", "this text", (*program).help},
-		{"replay", "a recorded session in the dashboard", nil},
 		{"bench", "throughput, latency, restore, start-up", nil},
 	}
 }
@@ -206,7 +206,7 @@ func (p *program) help(context.Context) error {
 		fmt.Fprintf(&b, "  %-11s %s\n", c.name, c.usage)
 	}
 	switch p.command {
-	case "simulate", "check", "clean", "verify":
+	case "simulate", "check", "clean", "verify", "replay":
 		b.WriteString("\nFlags of " + p.command + "\n" + soak.FlagUsages(p.command))
 	case "matrix":
 		b.WriteString("\nFlags of matrix\n" + soak.MatrixUsages())
@@ -350,6 +350,31 @@ func (p *program) verify(ctx context.Context) error {
 		code = unwritten
 	}
 	return &verdictError{code}
+}
+
+// replay is the replay command. Without a terminal it prints what came out of the session.
+func (p *program) replay(ctx context.Context) error {
+	flags, loaded, err := p.load(ctx)
+	if err != nil || loaded == nil {
+		return err
+	}
+	if err := loaded.Validate(); err != nil {
+		return err
+	}
+	recording, err := soak.ReadRecording(flags.File)
+	if err != nil {
+		return err
+	}
+	screen := p.terminal(&loaded.Config)
+	if screen == nil {
+		return ui.Summary(p.stdout, recording.Snapshots[len(recording.Snapshots)-1], nil)
+	}
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := ui.Replay(ctx, recording, p.screenOptions(&loaded.Config, screen)); err != nil {
+		return &soak.RunError{Err: err}
+	}
+	return nil
 }
 
 func (p *program) print(text string) error {
@@ -653,12 +678,16 @@ func (p *program) terminal(cfg *soak.Config) *os.File {
 }
 
 func (p *program) dashboard(ctx context.Context, s ui.Session, cfg *soak.Config, screen *os.File) error {
+	return ui.Run(ctx, s, p.screenOptions(cfg, screen))
+}
+
+func (p *program) screenOptions(cfg *soak.Config, screen *os.File) ui.Options {
 	options := ui.Default()
 	options.Theme, options.ASCII, options.FPS, options.Output = cfg.UI.Theme, cfg.UI.ASCII, cfg.UI.FPS, screen
 	if file, ok := p.stdin.(*os.File); ok && term.IsTerminal(file.Fd()) {
 		options.Input = file
 	}
-	return ui.Run(ctx, s, options)
+	return options
 }
 
 // ended is a run that took place.

@@ -66,7 +66,7 @@ func TestUsageErrorsAreOneLine(t *testing.T) {
 		args string
 		want string
 	}{
-		{"replay", "command replay is not available yet; valid: run, simulate, matrix, diff, config, check, clean, verify, completion, version, help"},
+		{"replay", "replay takes one session log, as --session or the key e write it, not 0"},
 		{"matrix x", `unexpected argument "x"; matrix takes flags only`},
 		{"simulate --brokers a:1", "simulate has no flag --brokers; see eostop simulate --help"},
 		{"simulate --hourz 2", "unknown flag --hourz; did you mean --hours?"},
@@ -77,7 +77,8 @@ func TestUsageErrorsAreOneLine(t *testing.T) {
 		{"simulate --schedule hurricane", `faults.schedule: "hurricane" is not a schedule; valid: soak, soak-2019, storm, timeouts, flap, mixed, scripted, or a file that ends in .yaml (from flag --schedule)`},
 		{"simulate --schedule /nonexistent.yaml", "faults.schedule: cannot read /nonexistent.yaml: no such file or directory"},
 		{"simulate --hours 1 --cut i1@2h+5m", "faults.cuts[0]: starts at 2h, but the run ends at load.duration (1h)"},
-		{"replay x.jsonl", "command replay is not available yet; valid: run, simulate, matrix, "},
+		{"replay x.jsonl", "session log: open x.jsonl: no such file or directory"},
+		{"replay " + file, "session log " + file + ": line 1: it is not the header of a session log"},
 		{"verify", "cluster.brokers: is missing; name the cluster with --brokers (the embedded broker leaves nothing)"},
 		{"run --topology eostest --input main.go", "load.input: topology eostest takes numbers of 4 bytes, no lines of text; leave it out (from flag --input)"},
 		{"verify --rate 3", "verify has no flag --rate; see eostop verify --help"},
@@ -90,7 +91,7 @@ func TestUsageErrorsAreOneLine(t *testing.T) {
 		{"diff a", "diff takes two reports, not 1"},
 		{"completion", "completion takes one shell; valid: bash, fish, zsh"},
 		{"completion csh", `completion for "csh" is not known; valid: bash, fish, zsh`},
-		{"frob", `unknown command "frob"; valid: run, simulate, matrix, diff, config, check, clean, verify, completion, version, help`},
+		{"frob", `unknown command "frob"; valid: run, simulate, matrix, diff, config, check, clean, replay, verify, completion, version, help`},
 		{"version x", `unexpected argument "x"; version takes none`},
 		{"run x", `unexpected argument "x"; run takes flags only`},
 		{"--metrics 9464", `session.metrics: "9464" is not an address; write HOST:PORT`},

@@ -2,6 +2,7 @@ package ui
 
 import (
 	"fmt"
+	"slices"
 
 	tea "github.com/charmbracelet/bubbletea"
 
@@ -41,10 +42,25 @@ func (m *app) key(msg tea.KeyMsg) tea.Cmd {
 	return m.do(act, nth)
 }
 
+// doing is what is done to the session.
+var doing = []action{actPartition, actHealAll, actCutFor, actInject, actKill, actAddThread, actRemoveThread, actExport}
+
 func (m *app) do(act action, nth int) tea.Cmd {
 	v := m.view()
+	if m.player != nil {
+		if m.player.act(act) {
+			m.poll()
+			return nil
+		}
+		if slices.Contains(doing, act) {
+			m.say(errRecording.Error())
+			return nil
+		}
+	}
 	switch act {
 	case actNone:
+	case actBack, actForward, actFarBack, actFarForward, actStepBack, actStep, actSlower, actFaster, actFinding:
+		m.say("only a recording can be moved through: eostop replay FILE")
 	case actQuit:
 		return m.quit()
 	case actHelp:
@@ -258,6 +274,9 @@ func (m *app) export() tea.Cmd {
 // quit asks the session to stop: the first time in good order, the second time at once. Whoever cannot wait even for
 // that leaves with the third.
 func (m *app) quit() tea.Cmd {
+	if m.player != nil {
+		return m.end()
+	}
 	m.quits++
 	session, now := m.session, m.quits > 1
 	switch m.quits {

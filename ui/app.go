@@ -46,6 +46,7 @@ func (e *PanicError) Error() string { return fmt.Sprintf("the dashboard panicked
 // app is the only bubbletea model. Everything in it belongs to bubbletea's event loop.
 type app struct {
 	session Session
+	player  *player // of a recording; nil for a session that goes on
 	options Options
 	glyphs  *glyphSet
 	styles  *styles
@@ -85,6 +86,7 @@ func newApp(s Session, o Options) *app {
 		slot: panelThreads, pending: map[string]bool{}, dirty: true,
 		panels: [panelCount]panel{newThreads(), newProducers(), newStores(), newTasks(), throughput{}, newCuts(), &events{level: journal.Info}},
 	}
+	m.player, _ = s.(*player)
 	m.glyphs, m.styles = o.look()
 	return m
 }
@@ -150,14 +152,33 @@ func (m *app) end() tea.Cmd {
 
 // poll takes a snapshot. It costs microseconds, so it needs no command.
 func (m *app) poll() {
-	if s := m.session.Snapshot(); s != nil && s != m.live {
-		m.live, m.dirty = s, true
-		m.hist.add(s)
-		m.log.add(s.Events)
+	if m.player != nil {
+		m.play()
+	} else if s := m.session.Snapshot(); s != nil && s != m.live {
+		m.take(s)
 	}
 	if m.toast.text != "" && !time.Now().Before(m.toast.until) {
 		m.toast, m.dirty = toast{}, true
 	}
+}
+
+// take makes a snapshot the present one.
+func (m *app) take(s *soak.Snapshot) {
+	m.live, m.dirty = s, true
+	m.hist.add(s)
+	m.log.add(s.Events)
+}
+
+// play takes over what has come up in a recording.
+func (m *app) play() {
+	pictures, back := m.player.play(time.Now())
+	if back {
+		m.hist, m.log = newHistory(), &eventLog{}
+	}
+	for _, s := range pictures[max(0, len(pictures)-2*samplesKept):] {
+		m.take(s)
+	}
+	m.dirty = m.dirty || !m.player.paused // the footer says where it is
 }
 
 // tick asks for the next message of the clock. As it is asked for only when the last one has been handled, a slow

@@ -55,6 +55,8 @@ func (m *app) footer(v *view, w int, hints bool) string {
 			text += " (x" + count(int64(m.toast.times)) + ")"
 		}
 		c.text(text, st)
+	case m.player != nil:
+		m.player.draw(v, c)
 	case m.frozen != nil:
 		c.text(" FROZEN "+tick(m.live.At.Sub(m.frozen.snap.At))+" ", v.styles.warnBadge)
 		c.text(first(w-16, " the view stands still, the application goes on; space resumes", " space resumes"), v.styles.warn)

@@ -19,6 +19,15 @@ const (
 	actAddThread
 	actRemoveThread
 	actExport
+	actBack
+	actForward
+	actFarBack
+	actFarForward
+	actStepBack
+	actStep
+	actSlower
+	actFaster
+	actFinding
 	actFreeze
 	actFilter
 	actSort
@@ -80,13 +89,22 @@ var keymap = []binding{
 	{actTop, []string{"g", "home"}, "g home", "", "to the top", "move"},
 	{actBottom, []string{"G", "end"}, "G end", "", "to the end", "move"},
 	{actClose, []string{"esc"}, "esc", "", "close, leave the zoom, clear the filter", "move"},
+	{actBack, []string{"["}, "[", "", "ten seconds back", "replay"},
+	{actForward, []string{"]"}, "]", "", "ten seconds on", "replay"},
+	{actFarBack, []string{"{"}, "{", "", "a minute back", "replay"},
+	{actFarForward, []string{"}"}, "}", "", "a minute on", "replay"},
+	{actStepBack, []string{","}, ",", "", "a picture back", "replay"},
+	{actStep, []string{"."}, ".", "", "a picture on", "replay"},
+	{actSlower, []string{"<"}, "<", "", "play slower", "replay"},
+	{actFaster, []string{">"}, ">", "", "play faster", "replay"},
+	{actFinding, []string{"!"}, "!", "", "to the first sign that the run failed", "replay"},
 	{actHelp, []string{"?"}, "?", "help", "this help", "other"},
 	{actQuit, []string{"q", "ctrl+c"}, "q ctrl-c", "quit", "stop the load, drain and leave; again: stop now", "do"},
 	{actRedraw, []string{"ctrl+l"}, "ctrl-l", "", "draw the screen anew", "other"},
 	{actSuspend, []string{"ctrl+z"}, "ctrl-z", "", "suspend the whole program", "other"},
 }
 
-var keyGroups = []struct{ id, title string }{{"do", "Do"}, {"look", "Look"}, {"move", "Move"}, {"other", "Other"}}
+var keyGroups = []struct{ id, title string }{{"do", "Do"}, {"look", "Look"}, {"move", "Move"}, {"replay", "Only in a replay, where space pauses and plays"}, {"other", "Other"}}
 
 // Key is one entry of the keymap, for help texts outside the dashboard.
 type Key struct{ Keys, Help string }

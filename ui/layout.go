@@ -1,5 +1,7 @@
 package ui
 
+import "cmp"
+
 // panelID names a panel; its key is one more.
 type panelID int
 
@@ -158,4 +160,4 @@ func (s *screen) stack(b rect, ids []panelID, heights []int) {
 	}
 }
 
-func clamp(n, low, high int) int { return max(low, min(n, high)) }
+func clamp[T cmp.Ordered](n, low, high T) T { return max(low, min(n, high)) }

@@ -58,7 +58,7 @@ func completedWords() map[string][]string {
 func completedFlags(command string) []completedFlag {
 	var set *pflag.FlagSet
 	switch command {
-	case "run", "config", "check", "clean", "verify", "simulate":
+	case "run", "config", "check", "clean", "verify", "simulate", "replay":
 		set, _ = newFlagSet(command)
 	case "matrix":
 		set = new(MatrixFlags).set()
@@ -139,7 +139,7 @@ _eostop() {
 		}
 	}
 	fmt.Fprintf(b, "        completion) mapfile -t COMPREPLY < <(compgen -W \"%s\" -- \"$current\") ;;\n", strings.Join(Shells(), " "))
-	b.WriteString("    esac\n    # Reports and other files.\n    if [[ $command = diff && $current != -* ]]; then mapfile -t COMPREPLY < <(compgen -f -- \"$current\"); fi\n" +
+	b.WriteString("    esac\n    # Reports and session logs.\n    if [[ $command = @(diff|replay) && $current != -* ]]; then mapfile -t COMPREPLY < <(compgen -f -- \"$current\"); fi\n" +
 		"}\ncomplete -o filenames -F _eostop eostop\n")
 }
 
@@ -169,7 +169,7 @@ func completeFish(b *strings.Builder, commands []completed) {
 		}
 	}
 	fmt.Fprintf(b, "complete -c eostop -n '__fish_seen_subcommand_from completion' -a '%s'\n", strings.Join(Shells(), " "))
-	b.WriteString("complete -c eostop -n '__fish_seen_subcommand_from diff' -F\n")
+	b.WriteString("complete -c eostop -n '__fish_seen_subcommand_from diff replay' -F\n")
 }
 
 func quoteFish(text string) string {
@@ -204,8 +204,8 @@ func completeZsh(b *strings.Builder, commands []completed) {
 			}
 			fmt.Fprintf(b, " \\\n            %s", quoteZsh(spec))
 		}
-		if c.name == "diff" {
-			b.WriteString(" \\\n            '*:report:_files'")
+		if c.name == "diff" || c.name == "replay" {
+			b.WriteString(" \\\n            '*:file:_files'")
 		}
 		b.WriteString(" ;;\n")
 	}

@@ -77,6 +77,7 @@ type Flags struct {
 	ConfigFile string // --config
 	Check      bool   // --check, of the config command only
 	Yes        bool   // --yes, of the clean command only
+	File       string // the argument of the replay command
 	Help       bool   // --help
 	FaultHelp  bool   // --fault help
 	Values     []FlagValue
@@ -135,6 +136,8 @@ func newFlagSet(command string) (*pflag.FlagSet, []*recorder) {
 				specs[i].usage = "the program whose model judges: soak, passthrough or wordcount; left out: the rules that need no model"
 			}
 		}
+	case "replay":
+		specs = only(specs, replayFlags...)
 	case "clean":
 		specs = append(only(specs, cleanFlags...), flagSpec{name: "yes", value: "true", usage: "remove without asking"})
 	case "simulate":
@@ -164,6 +167,7 @@ var (
 		"config", "brokers", "application-id", "topology", "guarantee", "no-load", "no-verify", "report",
 	}
 	verifyFlags = []string{"config", "brokers", "application-id", "topology", "guarantee", "report", "junit", "plain"}
+	replayFlags = []string{"config", "theme", "plain", "headless"}
 	cleanFlags  = []string{"config", "brokers", "application-id", "topology", "state-dir"}
 )
 
@@ -171,22 +175,25 @@ func only(specs []flagSpec, names ...string) []flagSpec {
 	return slices.DeleteFunc(specs, func(s flagSpec) bool { return !slices.Contains(names, s.name) })
 }
 
-// FlagUsages returns the help of the flags of a command: run, config, simulate, check, clean or verify.
+// FlagUsages returns the help of the flags of a command: run, config, simulate, check, clean, verify or replay.
 func FlagUsages(command string) string {
 	set, _ := newFlagSet(command)
 	return set.FlagUsages()
 }
 
-// ParseFlags parses the arguments behind the command: run, config, simulate, check, clean or verify. Its error is a UsageError.
+// ParseFlags parses the arguments behind the command: run, config, simulate, check, clean, verify or replay. Its error is a UsageError.
 func ParseFlags(command string, args []string) (*Flags, error) {
 	set, recorders := newFlagSet(command)
 	if err := set.Parse(args); err != nil {
 		return nil, &UsageError{Err: flagError(command, set, err)}
 	}
-	if set.NArg() > 0 {
+	f := &Flags{}
+	switch {
+	case command == "replay":
+		f.File = set.Arg(0)
+	case set.NArg() > 0:
 		return nil, Usagef("unexpected argument %q; %s takes flags only, see eostop %s --help", set.Arg(0), command, command)
 	}
-	f := &Flags{}
 	for _, r := range recorders {
 		switch {
 		case len(r.texts) == 0:
@@ -213,6 +220,9 @@ func ParseFlags(command string, args []string) (*Flags, error) {
 		default:
 			f.Values = append(f.Values, FlagValue{Name: r.spec.name, Key: r.spec.key, Texts: r.texts})
 		}
+	}
+	if command == "replay" && !f.Help && set.NArg() != 1 {
+		return nil, Usagef("replay takes one session log, as --session or the key e write it, not %d; see eostop replay --help", set.NArg())
 	}
 	if set.Changed(hoursFlag) && set.Changed("duration") {
 		return nil, Usagef("--hours and --duration say the same; leave one of them out")

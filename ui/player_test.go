@@ -1,0 +1,135 @@
+package ui
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"eostop/faults/soak"
+)
+
+// recorded is the scene as a recording: 2 minutes and a half, a picture each half second.
+func recorded() *soak.Recording { return &soak.Recording{Snapshots: scene()} }
+
+func TestPlayer(t *testing.T) {
+	start := time.Unix(1000, 0)
+	p := newPlayer(recorded())
+	all := p.recording.Snapshots
+	pictures := func(at time.Duration) ([]*soak.Snapshot, bool) { return p.play(start.Add(at)) }
+	if got, back := pictures(0); len(got) != 1 || got[0] != all[0] || back {
+		t.Fatalf("%d pictures at first, back %v", len(got), back)
+	}
+	if got, _ := pictures(1200 * time.Millisecond); !slices.Equal(got, all[1:3]) {
+		t.Errorf("%d pictures after 1.2 s", len(got))
+	}
+	if got, _ := pictures(1250 * time.Millisecond); len(got) != 0 || p.Snapshot() != all[2] {
+		t.Errorf("%d pictures after nothing", len(got))
+	}
+	p.act(actFaster)
+	p.act(actFaster)
+	if got, _ := pictures(2250 * time.Millisecond); len(got) != 8 {
+		t.Errorf("%d pictures in a second at x4", len(got))
+	}
+	p.act(actBack)
+	if got, back := pictures(2250 * time.Millisecond); !back || !slices.Equal(got, all[:1]) {
+		t.Errorf("back to the beginning: %d pictures, back %v", len(got), back)
+	}
+	p.act(actFarForward)
+	p.act(actStep)
+	if got, back := pictures(2250 * time.Millisecond); back || len(got) == 0 || !p.paused {
+		t.Errorf("%d pictures, back %v, paused %v", len(got), back, p.paused)
+	}
+	at := p.at
+	if pictures(time.Hour); p.at != at {
+		t.Error("it plays while it is paused")
+	}
+	p.act(actFreeze)
+	if pictures(2 * time.Hour); p.at != p.recording.Length() || !p.paused || p.Snapshot() != all[len(all)-1] {
+		t.Errorf("the end: %v, paused %v", p.at, p.paused)
+	}
+	p.act(actFreeze) // from the beginning again
+	if _, back := pictures(2 * time.Hour); !back || p.at != 0 {
+		t.Errorf("again from %v", p.at)
+	}
+	for _, a := range []action{actSlower, actSlower, actSlower, actSlower, actSlower, actStepBack, actFinding, actFarBack, actForward} {
+		if !p.act(a) {
+			t.Errorf("%v is not known", a)
+		}
+	}
+	if p.act(actPartition) || speeds[p.speed] != 0.25 {
+		t.Errorf("speed %v", speeds[p.speed])
+	}
+	for _, err := range []error{p.Heal("i1"), p.Partition("i1", "both"), p.Cut("i1", "5s"), p.Inject("x")} {
+		if !errors.Is(err, errRecording) {
+			t.Errorf("%v", err)
+		}
+	}
+}
+
+// TestPlayerFindsTheFirstSign jumps to the picture in which the run has failed.
+func TestPlayerFindsTheFirstSign(t *testing.T) {
+	r := recorded()
+	r.Snapshots = slices.Clone(r.Snapshots)
+	for i := 100; i < len(r.Snapshots); i++ {
+		s := *r.Snapshots[i]
+		s.Found = &soak.ReportFound{By: "lost"}
+		r.Snapshots[i] = &s
+	}
+	p := newPlayer(r)
+	p.play(time.Unix(0, 0))
+	p.act(actFinding)
+	if p.play(time.Unix(5, 0)); p.Snapshot() != r.Snapshots[100] || !p.paused {
+		t.Errorf("at %v", p.at)
+	}
+}
+
+// TestReplayShowsTheSameAsTheSession: going back and on again shows at each moment what was shown when it came up first.
+func TestReplayShowsTheSameAsTheSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newApp(newPlayer(recorded()), plainOptions())
+		m.w, m.h = 120, 40
+		look := func() string {
+			m.poll()
+			lines := strings.Split(m.render(), "\n")
+			return strings.Join(lines[:39], "\n")
+		}
+		look()
+		time.Sleep(30 * time.Second)
+		before := look()
+		press(m, ",")
+		press(m, ".")
+		if after := look(); after != before {
+			t.Errorf("a step back and on:\n%s\nwas:\n%s", after, before)
+		}
+		press(m, " ")
+		time.Sleep(40 * time.Second)
+		look()
+		press(m, "[[[[  ")
+		if footer := lastLine(m.render()); !strings.Contains(footer, "REPLAY  00:00:30 of 00:02:30 paused") && !strings.Contains(footer, "x1") {
+			t.Errorf("the footer says %q", footer)
+		}
+		for _, key := range "pPFxADHe" {
+			if cmds := press(m, string(key)); len(cmds) > 0 || !strings.Contains(m.render(), "nothing can be done to it") {
+				t.Errorf("%c does something to a recording", key)
+			}
+			m.toast = toast{}
+		}
+		if cmds := press(m, "q"); len(cmds) != 1 || !m.over {
+			t.Error("q does not leave")
+		}
+	})
+}
+
+func lastLine(screen string) string { return screen[strings.LastIndexByte(screen, '\n')+1:] }
+
+// TestOnlyRecordingsAreMovedThrough: the keys say so in a session that goes on.
+func TestOnlyRecordingsAreMovedThrough(t *testing.T) {
+	m := sceneModel(plainOptions(), 120, 40)
+	press(m, "]")
+	if !strings.Contains(m.render(), "eostop replay FILE") {
+		t.Error("] is silent")
+	}
+}
