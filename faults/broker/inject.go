@@ -213,14 +213,22 @@ func (b *Broker) postpone(req kmsg.Request) {
 	}
 }
 
-// settle has a cluster that has just begun behave like one: for a time coordinators load, and the partitions of a topic have no
-// leader at first.
+// settle has a cluster that has just begun behave like one: for a time coordinators are not there, then they load, and the partitions
+// of a topic have no leader at first.
 func (b *Broker) settle(d time.Duration) error {
 	until := time.Now().Add(d)
 	before := func(fn func(kmsg.Request) bool) func(kmsg.Request) bool {
 		return func(req kmsg.Request) bool { return time.Now().Before(until) && fn(req) }
 	}
+	absent := time.Now().Add(d / 2)
 	_, err := b.fault(kfake.Fault{
+		Keys: []kmsg.Key{kmsg.FindCoordinator}, Err: kerr.CoordinatorNotAvailable, Count: -1,
+		When: func(kmsg.Request) bool { return time.Now().Before(absent) },
+	})
+	if err != nil {
+		return err
+	}
+	_, err = b.fault(kfake.Fault{
 		Keys: coordinated, Err: kerr.CoordinatorLoadInProgress, Count: -1,
 		When: before(func(req kmsg.Request) bool {
 			init, ok := req.(*kmsg.InitProducerIDRequest)

@@ -28,7 +28,8 @@ type replicated struct {
 	app     string // whose coordinators are meant
 }
 
-func newReplicated(t *testing.T) *replicated {
+// newReplicated starts the brokers, with some of their settings (kafka.sh start --set).
+func newReplicated(t *testing.T, settings ...string) *replicated {
 	t.Helper()
 	if os.Getenv(testCluster) == "" {
 		t.Skipf("%s is not set: with it three brokers are started, killed, paused and restarted", testCluster)
@@ -40,8 +41,12 @@ func newReplicated(t *testing.T) *replicated {
 	}
 	c := &replicated{T: t, dir: filepath.Join(t.TempDir(), "kafka")}
 	t.Cleanup(func() { c.launcher("stop", "--wipe") })
+	args := []string{"--brokers", "3", "--wait", "180"}
 	// Timed-out transactions are looked for each second.
-	c.launcher("start", "--brokers", "3", "--wait", "180", "--set", "transaction.abort.timed.out.transaction.cleanup.interval.ms=1000")
+	for _, setting := range append(settings, "transaction.abort.timed.out.transaction.cleanup.interval.ms=1000") {
+		args = append(args, "--set", setting)
+	}
+	c.launcher("start", args...)
 	c.brokers = strings.Split(c.launcher("bootstrap"), ",")
 	client, err := kgo.NewClient(kgo.SeedBrokers(c.brokers...))
 	if err != nil {
@@ -50,6 +55,13 @@ func newReplicated(t *testing.T) *replicated {
 	t.Cleanup(client.Close)
 	c.admin = kadm.NewClient(client)
 	return c
+}
+
+// of returns the cluster as a test sees it that runs an application there.
+func (c *replicated) of(t *testing.T, cfg *Config) *replicated {
+	own := *c
+	own.T, own.app = t, cfg.Application.ID
+	return &own
 }
 
 // launcher calls kafka.sh for the cluster and returns what it prints.
@@ -199,14 +211,12 @@ func TestOnThreeBrokers(t *testing.T) {
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			c := *c
-			c.T = t
 			cfg := onBrokers(t, c.brokers, 0)
 			cfg.Faults.Cuts = cuts(t, tt.cuts...)
-			c.app = cfg.Application.ID
+			c := c.of(t, &cfg)
 			r := performScript(t, cfg, func(g *stage) {
 				g.until(5 * time.Second)
-				tt.script(&c, g)
+				tt.script(c, g)
 				c.awaitReplicas()
 				g.until(g.s.Snapshot().Elapsed + 5*time.Second)
 				g.s.Stop(false)

@@ -34,6 +34,9 @@ type experiment struct {
 	rates    rates
 	events   []journal.Event // the newest ones, as they were shown last
 
+	hindrance string    // what keeps the threads from running, as brokers said last
+	nextAsk   time.Time // when they are asked again
+
 	asked         bool               // somebody has asked for the end
 	refused       error              // why the brokers do not let the application begin
 	cancelLoad    context.CancelFunc // nil while no load runs
@@ -53,7 +56,7 @@ type experiment struct {
 func (s *Session) run() {
 	defer close(s.done)
 	defer s.rescue()
-	e := &experiment{teller: teller{say: s.say}, s: s, phase: PhaseStarting, opened: time.Now(), schedule: newSchedule(s.script), verdict: verify.Clean, then: make(chan func(), 8)}
+	e := &experiment{teller: teller{say: s.say}, s: s, phase: PhaseStarting, opened: time.Now(), nextAsk: time.Now().Add(hindranceEvery), schedule: newSchedule(s.script), verdict: verify.Clean, then: make(chan func(), 8)}
 	e.outcome.Verified, e.outcome.Schedule = s.verifier != nil, s.cfg.Faults.Schedule
 	tick := time.NewTimer(observeEvery)
 	defer tick.Stop()
@@ -199,6 +202,16 @@ func (e *experiment) awaitStart(now time.Time, statuses []runtime.InstanceStatus
 	}
 	e.waiting = fmt.Sprintf("%d of %d threads are RUNNING", running, total)
 	if running < total {
+		if e.hindrance != "" {
+			e.waiting += "; " + e.hindrance
+		}
+		if now.After(e.nextAsk) {
+			e.nextAsk = now.Add(hindranceEvery)
+			e.aside(func(ctx context.Context) func() {
+				hindrance := e.s.hindrance(ctx)
+				return func() { e.hindrance = hindrance }
+			})
+		}
 		if now.Sub(e.opened) > startDeadline {
 			e.outcome.Undecided = append(e.outcome.Undecided, fmt.Sprintf("only %s after %v; see the log (--log-file) for what they wait for", e.waiting, startDeadline))
 			e.setPhase(PhaseStopping)
