@@ -109,6 +109,17 @@ func (s *subscription) ids() []string {
 	return s.TransactionalIDs
 }
 
+// AnnouncedIDs returns the transactional ids that a member of the group has announced in the user data of its subscription: those under which
+// its thread commits, whatever its tasks are. Those of guarantee exactly_once go with the tasks, and are not among them. Nothing comes
+// of what cannot be read.
+func AnnouncedIDs(userData []byte) []string {
+	s, err := decodeSubscription(userData)
+	if err != nil || s.Version > 1 && s.Guarantee != ExactlyOnceV2 {
+		return nil
+	}
+	return s.ids()
+}
+
 // clientVersion is the version that the program was built as.
 func clientVersion() string {
 	info, ok := debug.ReadBuildInfo()

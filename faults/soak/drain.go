@@ -167,8 +167,8 @@ func (s *Session) openVerifier() error {
 		Seeds: s.cluster.brokers, Dial: s.cluster.dial, Options: saslOptions(s.cluster.sasl), Input: s.topics.Input, Outputs: s.topics.Outputs, Changelogs: s.topics.Changelogs,
 		Model: s.model, Group: s.cfg.Application.ID, Hops: s.topics.hops(),
 		Cached: s.cfg.recordCache() > 0, AtLeastOnce: !runtime.Guarantee(s.cfg.Runtime.Guarantee).Transactional(),
-		TransactionTimeout: s.cfg.Runtime.TransactionTimeout,
-		Run:                s.loadRun, FetchWait: s.cfg.Verify.Interval, Hash: func(key []byte) uint32 { return uint32(topology.Murmur2(key)) },
+		TransactionTimeout: s.cfg.Runtime.TransactionTimeout, TransactionalIDs: runtime.AnnouncedIDs,
+		Run: s.loadRun, FetchWait: s.cfg.Verify.Interval, Hash: func(key []byte) uint32 { return uint32(topology.Murmur2(key)) },
 	})
 	if err != nil {
 		return fmt.Errorf("verifier: %w", err)

@@ -8,74 +8,51 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 )
 
-// coverEvery is the pause between two looks at what the group has committed.
-const coverEvery = time.Second
-
-// cover compares committed effects with the group's offsets while the application runs. The offsets are asked for after the marker was read that
-// has committed the effect. Its transaction had sent its offsets before, so that they are either applied by then or undecided, and then
-// the coordinator does not answer. So an input at or behind the offset is none that the transaction, or anyone before it, has taken.
-type cover struct {
-	next     time.Time
-	found    chan offsets // nil = no look is under way
-	furthest reached      // as of the question
-	told     map[origin]int64
-}
-
-// runCover begins a look where one is due, and applies one that is through.
-func (v *Verifier) runCover(ctx context.Context) {
-	c, now := &v.cover, time.Now()
-	switch {
-	case v.config.Group == "" || v.config.AtLeastOnce:
-	case c.found != nil:
-		select {
-		case committed := <-c.found:
-			c.found = nil
-			v.judgeCover(committed)
-		default:
-		}
-	case len(v.latest) > 0 && !now.Before(c.next):
-		c.next, c.found, c.furthest = now.Add(coverEvery), make(chan offsets, 1), v.latest.clone()
-		go func() { c.found <- v.stableOffsets(ctx) }()
-	}
-}
-
-// endCover looks a last time, where nothing more will come.
-func (v *Verifier) endCover(ctx context.Context) {
-	if v.config.Group == "" || v.config.AtLeastOnce || len(v.latest) == 0 {
-		return
-	}
-	v.cover.furthest = v.latest
-	v.judgeCover(v.stableOffsets(ctx))
-}
-
-// stableOffsets asks for what the group has committed. Partitions about which something is undecided are absent, and so are those
-// without a commit. It runs beside the owner goroutine.
-func (v *Verifier) stableOffsets(ctx context.Context) offsets {
-	all, err := v.committed(kadm.RequireStable(ctx))
-	if err != nil {
-		return nil
-	}
-	return offsetsOf(all)
-}
-
-// judgeCover reports effects of inputs that the group had not committed after them, each offset once.
-func (v *Verifier) judgeCover(committed offsets) {
-	c := &v.cover
-	for o, f := range c.furthest {
+// judgeCover reports effects of inputs that the group had not committed after them, each offset once. The offsets were asked for after the
+// marker was read that has committed the effect. Its transaction had sent its offsets before, so that they were either applied by then or
+// undecided, and then the coordinator does not answer. So an input at or behind the offset is none that the transaction, or anyone before
+// it, has taken. Whoever is given a partition goes on from what is committed. So if the offset has gone back, that is not the fault of that
+// transaction, but somebody had read the older one before the newer one was committed, and has committed as an owner of the past.
+func (v *Verifier) judgeCover(furthest reached, committed offsets) {
+	for o, f := range furthest {
 		at, ok := committed[v.config.Input][o.partition]
-		if told, before := c.told[o]; !ok || before && told == at {
+		if told, before := v.looks.told[o]; !ok || before && told == at {
 			continue
 		}
 		offset, ok := v.offsetOf(o, f.seq)
 		if !ok || offset < at {
 			continue
 		}
-		if c.told == nil {
-			c.told = make(map[origin]int64)
+		if v.looks.told == nil {
+			v.looks.told = make(map[origin]int64)
 		}
-		c.told[o] = at
+		v.looks.told[o] = at
+		input := placeName(v.config.Input, o.partition, offset)
+		if before := v.looks.highest[o.partition]; before > at {
+			v.judge.add(Witness{
+				Kind: KindZombieWrite, Input: input, Outputs: []string{placeName(f.topic, f.partition, f.offset)}, At: time.Now(),
+				Detail: fmt.Sprintf("the group has committed offset %d after %d: somebody has committed who was given the partition before the latter, and was not its owner all along", at, before),
+			})
+			continue
+		}
 		low, _ := v.offsetOf(o, f.low)
-		v.judge.uncover(f.witness(placeName(v.config.Input, o.partition, offset), low, at))
+		v.judge.uncover(f.witness(input, low, at))
+	}
+	for p, at := range committed[v.config.Input] {
+		if v.looks.highest == nil {
+			v.looks.highest = make(map[int32]int64)
+		}
+		v.looks.highest[p] = max(v.looks.highest[p], at)
+	}
+}
+
+// endCover compares the effects with the offsets a last time, where nothing more will come.
+func (v *Verifier) endCover(ctx context.Context) {
+	if v.config.Group == "" || v.config.AtLeastOnce {
+		return
+	}
+	if all, err := v.committed(kadm.RequireStable(ctx)); err == nil {
+		v.judgeCover(v.latest, offsetsOf(all))
 	}
 }
 

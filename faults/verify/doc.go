@@ -21,7 +21,8 @@
 //	reader.go      the consumer: explicit offsets, no group, no silent reset
 //	transactions.go  what is committed in a log, by its markers
 //	hanging.go     transactions that nobody ends
-//	covered.go     effects of inputs that no committed offset covers; with furthest.go
+//	looks.go       what the cluster says meanwhile, put in order with what was read. By it: covered.go, effects of inputs that no
+//	               committed offset covers, with furthest.go; expelled.go, what members commit after they were expelled
 //	probe.go       where the logs end, to decide about what is held
 //	barrier.go     which inputs have had all their effects
 //	digest.go      store = changelog = model
@@ -52,7 +53,9 @@
 //	              where the same producer had aborted under the same epoch, before anybody had made anew what was aborted, and then
 //	              it, or one before it in its unit, came again: it was on its way when its own transaction was aborted (KIP-890,
 //	              KAFKA-17754). Or it stands with others on both sides of the group's offset: see below
-//	zombie_write  a committed output of a producer that was known under a later epoch in that partition before
+//	zombie_write  a committed output of a producer that was fenced, or of a member that was expelled, before it was written: see below. Or an
+//	              offset of the group that goes back: whoever is given a partition goes on from what is committed, so that
+//	              somebody has committed who was given it before that
 //	hanging       a transaction that is open for longer than its time-out and the coordinator's scan: the verdict is unknown
 //	              meanwhile
 //
@@ -64,6 +67,19 @@
 // output. The transaction had sent its offsets before. So an input at or behind the offset is none that it has taken, nor anybody else:
 // the transaction is merged, or torn if it holds nothing of what lies before the offset. That is only seen while it lasts,
 // until the input is processed again; what is made of it then is a duplicate.
+//
+// # Zombies
+//
+// A producer is fenced where a record or a marker of a later epoch is before its record in the partition. Partitions are read at different
+// speeds, so that a later epoch in another partition proves something only if the order is known: each second the verifier asks where the logs
+// end, and what is written behind that was written after all that had been read before it asked.
+//
+// With Config.TransactionalIDs it asks for the members of the group, too. A member was expelled if its transaction was begun behind the ends
+// of the logs as of one look, and its marker was read before another look, while in neither its transactional id was in anybody's
+// subscription, and there was no rebalance between them in which it could have been: the members say which generation they came from
+// (KIP-792). A transaction that was begun before the expulsion proves nothing, for its offsets may have been sent in
+// time, nor does one between two looks among which the group has rebalanced more than once. Under guarantee exactly_once ids go with tasks, and
+// are not announced before they are used, so that only epochs count. Of what was left in topics, nothing is known of members.
 //
 // # Caches
 //

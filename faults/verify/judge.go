@@ -153,7 +153,7 @@ func (j *judge) status() *Status {
 	violation(j.torn, "%d of the missing outputs were aborted, though the group has gone on")
 	violation(j.merged, "%d outputs joined a later transaction of their producer")
 	violation(j.uncovered, "%d transactions hold outputs of inputs that the group has not committed")
-	violation(j.zombies, "%d outputs were committed under an epoch that had been fenced")
+	violation(j.zombies, "%d outputs were committed by producers that had been fenced or expelled")
 	violation(j.hung, "%d transactions hang")
 	violation(j.offsets, "%d committed offsets are not in their logs")
 	if s.Verdict == Clean && len(j.doubts)+len(j.hanging) > 0 {

@@ -2,6 +2,7 @@ package verify
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -85,19 +86,39 @@ func TestMerged(t *testing.T) {
 	}
 }
 
+// TestOffsetGoesBack commits an older offset of the group than before.
+func TestOffsetGoesBack(t *testing.T) {
+	inBubble(t, 1, func(c *cluster) {
+		t := c.t
+
+		s := newStored(c)
+		s.cfg.Group = "app"
+		v := c.start(*s.cfg)
+		s.outputs(0, 1, 2, 3, 4, 5)
+		c.commitOffset(s.cfg.Input, 0, 6)
+		time.Sleep(3 * time.Second)
+		if status := v.Status(); status.Verdict != Clean {
+			t.Errorf("%+v", status)
+		}
+		c.commitOffset(s.cfg.Input, 0, 4)
+		time.Sleep(3 * time.Second)
+		status := c.finish(v, nil)
+		if status.Verdict != Violation || len(status.Witnesses) != 1 {
+			t.Fatalf("%+v", status)
+		}
+		w := status.Witnesses[0]
+		if w.Kind != KindZombieWrite || w.Input != "app-input-0@5" || !slices.Equal(w.Outputs, []string{"app-output-0@5"}) || !strings.Contains(w.Detail, "offset 4 after 6") {
+			t.Errorf("%+v", w)
+		}
+	})
+}
+
 // adopt writes the outputs of some inputs in a transaction that nobody ends but a marker of a later one of the same producer.
 func (s *stored) adopt(sequences ...int64) {
 	s.c.t.Helper()
-	cl := s.c.client(kgo.TransactionalID("adopted"))
-	if err := cl.BeginTransaction(); err != nil {
-		s.c.t.Fatal(err)
-	}
-	for _, seq := range sequences {
-		if err := cl.ProduceSync(s.c.t.Context(), records("app-output", 0, []message{s.message(seq, "value "+string('0'+rune(seq)))})...).FirstErr(); err != nil {
-			s.c.t.Fatal(err)
-		}
-	}
-	id, epoch, err := cl.ProducerID(s.c.t.Context())
+	s.cl = s.c.client(kgo.TransactionalID("adopted"))
+	s.open(sequences...)
+	id, epoch, err := s.cl.ProducerID(s.c.t.Context())
 	if err != nil {
 		s.c.t.Fatal(err)
 	}

@@ -48,6 +48,7 @@ type reader struct {
 	gone       func(topic string, partition int32, next int64) // is told once that the log does not have the next offset any more
 	aborted    func(*kgo.Record)                               // is told what was aborted; nil = nobody wants to know
 	kept       []logRecord
+	epochs     map[int64]int16 // by producer id: the newest one that was read in any partition
 }
 
 // newReader builds a reader; it reaches no broker before start. Its fetches wait as long for records to come together; 0 = fetchMaxWait.
@@ -66,7 +67,7 @@ func newReader(base []kgo.Opt, wait time.Duration, gone func(topic string, parti
 	if err != nil {
 		return nil, fmt.Errorf("verifier's client: %w", err)
 	}
-	return &reader{client: client, admin: kadm.NewClient(client), partitions: make(map[string][]*partition), gone: gone}, nil
+	return &reader{client: client, admin: kadm.NewClient(client), partitions: make(map[string][]*partition), gone: gone, epochs: make(map[int64]int16)}, nil
 }
 
 func (r *reader) close() { r.client.Close() }
@@ -87,7 +88,7 @@ func (r *reader) start(ctx context.Context, topics []string, from offsets, waiti
 				at = o
 			}
 			consume[topic][p] = kgo.NoResetOffset().At(at)
-			r.partitions[topic] = append(r.partitions[topic], &partition{next: at, ahead: at, fresh: true})
+			r.partitions[topic] = append(r.partitions[topic], &partition{next: at, ahead: at, fresh: true, log: transactions{newest: r.epochs}})
 		}
 	}
 	r.client.AddConsumePartitions(consume)
@@ -195,6 +196,17 @@ func (r *reader) take(f kgo.FetchTopicPartition, fn func(topic string, partition
 	if len(r.kept) > 0 {
 		fn(f.Topic, f.Partition, r.kept)
 		clear(r.kept)
+	}
+}
+
+// leaveBehind is told where logs ended after some epochs had been read: what is written from there on under an earlier one is written by
+// a producer that was fenced. That order holds between partitions, whatever the pace at which they are read.
+func (r *reader) leaveBehind(ends offsets, epochs map[int64]int16) {
+	for topic, partitions := range ends {
+		for p, end := range partitions {
+			log := &r.partitions[topic][p].log
+			log.behind, log.from = epochs, end
+		}
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 // logRecord is a record with what the log before it says about its producer.
 type logRecord struct {
 	*kgo.Record
-	stale bool  // its producer had written to the partition, or had been fenced there, under a later epoch
+	stale bool  // its producer had written before, or had been fenced, under a later epoch: in the partition, or in another one; see leaveBehind
 	begin int64 // offset of the first record of its transaction in the partition; negative = it belongs to none
 	// foreign is true if it was committed with a later transaction than the one that it was written in: a transaction has one epoch, and
 	// its marker that one or, since KIP-890, the next.
@@ -45,6 +45,10 @@ type transactions struct {
 	open   map[int64]int64 // producer id to the first offset of its open transaction
 	epochs map[int64]int16 // producer id to its newest epoch
 	tails  map[int64]*tail // by producer id
+
+	newest map[int64]int16 // the newest epochs of all partitions; nil = nobody wants to know
+	behind map[int64]int16 // epochs that producers had left behind, in whatever partition, before anything was written from the next offset on
+	from   int64
 	queue  []logRecord
 	fates  []fate // of the queue
 }
@@ -68,7 +72,7 @@ func (t *transactions) take(rec *kgo.Record) {
 		}
 		return
 	case rec.ProducerID >= 0:
-		r.stale = !t.note(rec)
+		r.stale = !t.note(rec) || t.leftBehind(rec)
 	}
 	f := committed
 	if rec.Attrs.IsTransactional() {
@@ -99,7 +103,22 @@ func (t *transactions) note(rec *kgo.Record) bool {
 		t.epochs = make(map[int64]int16)
 	}
 	t.epochs[rec.ProducerID] = rec.ProducerEpoch
+	if e, ok := t.newest[rec.ProducerID]; t.newest != nil && (!ok || e < rec.ProducerEpoch) {
+		if len(t.newest) >= maxEpochs {
+			clear(t.newest)
+		}
+		t.newest[rec.ProducerID] = rec.ProducerEpoch
+	}
 	return true
+}
+
+// leftBehind tells whether a record of a transaction was written after its producer was known under a later epoch in another partition.
+func (t *transactions) leftBehind(rec *kgo.Record) bool {
+	if t.behind == nil || rec.Offset < t.from || !rec.Attrs.IsTransactional() {
+		return false
+	}
+	newest, ok := t.behind[rec.ProducerID]
+	return ok && rec.ProducerEpoch < newest
 }
 
 // end takes the marker that ends a transaction.

@@ -34,6 +34,11 @@ type Config struct {
 	Group string
 	Hops  []string
 
+	// TransactionalIDs returns the transactional ids that a member of the group announces in the user data of its subscription: all those
+	// under which it commits as a member, and none that is another member's without its having joined anew. nil = they announce
+	// none. With it and Group what expelled members commit is found.
+	TransactionalIDs func(userData []byte) []string
+
 	// Run is the load generator's run that the counters and the latency are about; 0 = all. Inputs of other runs
 	// on the same topic still take part in the model.
 	Run uint64
@@ -110,7 +115,8 @@ type Verifier struct {
 
 	nextBarrier time.Time
 	watch       watch
-	cover       cover
+	looks       looks
+	expelled    expelled
 	latest      reached // read and committed
 }
 
@@ -262,7 +268,7 @@ func (v *Verifier) step(ctx context.Context) {
 	}
 	v.runBarrier(ctx)
 	v.runWatch(ctx)
-	v.runCover(ctx)
+	v.runLook(ctx)
 }
 
 func (v *Verifier) takeInputs(partition int32, records []logRecord) {
@@ -283,6 +289,9 @@ func (v *Verifier) takeOutputs(stream int, partition int32, records []logRecord)
 			v.latest.note(&rec, out.provenance)
 		}
 		v.tracker.output(&out)
+		if len(v.expelled.producers) > 0 && v.expelled.note(&rec, func() string { return v.tracker.nameOfInput(&out) }) {
+			v.looks.next = out.seen // before its member joins again
+		}
 	}
 }
 
