@@ -63,7 +63,7 @@ type program struct {
 type command struct {
 	name  string
 	usage string
-	run   func(*program, context.Context) error // nil: not available yet
+	run   func(*program, context.Context) error
 }
 
 func commands() []command {
@@ -77,14 +77,14 @@ func commands() []command {
 		{"clean", "remove the topics, group and state of an application, after showing them; --yes does not ask", (*program).clean},
 		{"replay", "show a recorded session in the dashboard: eostop replay FILE.jsonl", (*program).replay},
 		{"verify", "audit what an application, in whatever language, has left in its topics", (*program).verify},
+		{"bench", "measure throughput, latency, restore and start-up on this machine, with ratios", (*program).bench},
 		{"completion", "the script that teaches a shell (bash, fish or zsh) commands and flags: source <(eostop completion bash)", (*program).completion},
 		{"version", "the version of this program", (*program).version},
 		{"help", "this text", (*program).help},
-		{"bench", "throughput, latency, restore, start-up", nil},
 	}
 }
 
-// run executes one call and returns its exit code. Commands that are not available yet stand last in the table.
+// run executes one call and returns its exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	p := &program{command: "run", args: args, stdin: stdin, stdout: stdout, stderr: stderr}
 	if len(args) > 0 {
@@ -101,18 +101,14 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 }
 
 func (p *program) execute(ctx context.Context) error {
-	var available []string
+	var known []string
 	for _, c := range commands() {
-		switch {
-		case c.run != nil && c.name == p.command:
+		if c.name == p.command {
 			return c.run(p, ctx)
-		case c.run != nil:
-			available = append(available, c.name)
-		case c.name == p.command:
-			return soak.Usagef("command %s is not available yet; valid: %s", c.name, strings.Join(available, ", "))
 		}
+		known = append(known, c.name)
 	}
-	return soak.Usagef("unknown command %q; valid: %s", p.command, strings.Join(available, ", "))
+	return soak.Usagef("unknown command %q; valid: %s", p.command, strings.Join(known, ", "))
 }
 
 // verdictError carries the exit code of a run that took place: it has nothing more to print.
@@ -176,9 +172,7 @@ func (p *program) completion(context.Context) error {
 	var names []string
 	usage := map[string]string{}
 	for _, c := range commands() {
-		if c.run != nil {
-			names, usage[c.name] = append(names, c.name), c.usage
-		}
+		names, usage[c.name] = append(names, c.name), c.usage
 	}
 	text, err := soak.Completion(p.args[0], names, usage)
 	if err != nil {
@@ -200,9 +194,6 @@ func (p *program) help(context.Context) error {
 	var b strings.Builder
 	b.WriteString("eostop [COMMAND] [FLAGS]\n\nCommands\n")
 	for _, c := range commands() {
-		if c.run == nil {
-			c.usage += " (not available yet)"
-		}
 		fmt.Fprintf(&b, "  %-11s %s\n", c.name, c.usage)
 	}
 	switch p.command {
@@ -210,6 +201,8 @@ func (p *program) help(context.Context) error {
 		b.WriteString("\nFlags of " + p.command + "\n" + soak.FlagUsages(p.command))
 	case "matrix":
 		b.WriteString("\nFlags of matrix\n" + soak.MatrixUsages())
+	case "bench":
+		b.WriteString("\nFlags of bench\n" + soak.BenchUsages())
 	default:
 		b.WriteString("\nFlags of run and config\n" + soak.FlagUsages("run") + "      --check                  config only: say whether the configuration is valid\n")
 	}
@@ -485,6 +478,31 @@ func (p *program) matrix(ctx context.Context) error {
 	if !result.AsStated {
 		p.exitCode(err)
 		return &verdictError{soak.ExitViolation}
+	}
+	return err
+}
+
+// bench is the bench command.
+func (p *program) bench(ctx context.Context) error {
+	flags, err := soak.ParseBench(p.args)
+	if err != nil {
+		return err
+	}
+	if flags.Help {
+		return p.help(ctx)
+	}
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryLimit)
+	}
+	measures, err := soak.RunBench(ctx, flags, func(m soak.Measure) { fmt.Fprintf(p.stderr, "%s of %s: %.0f %s\n", m.What, m.Of, m.Value, m.Unit) })
+	if err != nil {
+		return err
+	}
+	err = soak.WriteBench(p.stdout, measures)
+	if flags.Report != "" {
+		err = errors.Join(err, soak.WriteBenchReport(flags.Report, measures))
 	}
 	return err
 }

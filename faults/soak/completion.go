@@ -64,6 +64,8 @@ func completedFlags(command string) []completedFlag {
 		set = new(MatrixFlags).set()
 	case "diff":
 		set = new(DiffFlags).set()
+	case "bench":
+		set = new(BenchFlags).set()
 	default:
 		return nil
 	}

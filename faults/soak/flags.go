@@ -15,13 +15,12 @@ import (
 type flagSpec struct {
 	name  string
 	short string
-	key   string // empty: special, or not available yet
+	key   string // empty: special
 	arg   string // what the help calls the value; empty for a switch
 	usage string
 	// value is what a switch sets when it is given without a value; its opposite inverts with =false.
 	value    string
 	repeated bool
-	later    bool // belongs to a part that does not exist yet
 	real     bool // has no meaning on virtual time
 }
 
@@ -101,9 +100,6 @@ func (r *recorder) Type() string {
 
 // Set records one value; the flag of a switch may be given with =true or =false.
 func (r *recorder) Set(text string) error {
-	if r.spec.later {
-		return fmt.Errorf("--%s is not available yet; leave it out", r.spec.name)
-	}
 	if r.spec.arg == "" && r.spec.value == "false" {
 		switch text {
 		case "true":
@@ -148,11 +144,7 @@ func newFlagSet(command string) (*pflag.FlagSet, []*recorder) {
 	var recorders []*recorder
 	for _, spec := range specs {
 		r := &recorder{spec: spec}
-		usage := spec.usage
-		if spec.later {
-			usage += " (not available yet)"
-		}
-		flag := set.VarPF(r, spec.name, spec.short, usage)
+		flag := set.VarPF(r, spec.name, spec.short, spec.usage)
 		if spec.arg == "" {
 			flag.NoOptDefVal = "true"
 		}
