@@ -46,6 +46,25 @@ func TestAssignmentRoundTrip(t *testing.T) {
 	}
 }
 
+// TestAnnouncedIDs: only ids that stay with a member are told to those who watch the group.
+func TestAnnouncedIDs(t *testing.T) {
+	for name, tt := range map[string]struct {
+		userData []byte
+		want     []string
+	}{
+		"exactly_once_v2": {encodeUserData(subscription{Version: userDataVersion, Guarantee: ExactlyOnceV2, TransactionalIDs: []string{"app-p-1"}}), []string{"app-p-1"}},
+		"version 1":       {encodeUserData(subscription{Version: 1, TransactionalID: "app-p-1"}), []string{"app-p-1"}},
+		"exactly_once":    {encodeUserData(subscription{Version: userDataVersion, Guarantee: ExactlyOnce, TransactionalIDs: []string{"app-0_0"}}), nil},
+		"at_least_once":   {encodeUserData(subscription{Version: userDataVersion, Guarantee: AtLeastOnce}), nil},
+		"nothing":         {nil, nil},
+		"somebody else's": {[]byte{0, 1, 2}, nil},
+	} {
+		if got := AnnouncedIDs(tt.userData); !slices.Equal(got, tt.want) {
+			t.Errorf("%s: %v, want %v", name, got, tt.want)
+		}
+	}
+}
+
 // TestUserDataBytes: members of different builds meet in one group, so the names of the fields are a contract.
 func TestUserDataBytes(t *testing.T) {
 	tests := []struct {

@@ -2,12 +2,18 @@ package soak
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"eostop/faults/verify"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // bugSeeds are the storms of the table in the README. The first find each bug early.
@@ -120,5 +126,36 @@ func TestARefusedCommitIsToldAgain(t *testing.T) {
 		if causeOf(d) == CauseOther {
 			t.Errorf("%s died of %s", d.Thread, d.Error)
 		}
+	}
+}
+
+// TestAnExpelledMemberIsCaught: a member is removed from the group, does not hear of it, and nobody can fence its producer. Without member and
+// generation its offsets are taken all the same, and the verifier says whose they are.
+func TestAnExpelledMemberIsCaught(t *testing.T) {
+	t.Parallel()
+	for _, profile := range []string{profileFixed, "forget-generation"} {
+		t.Run(profile, func(t *testing.T) {
+			t.Parallel()
+			cfg := small(20 * time.Second)
+			cfg.Faults.Profile = profile
+			cfg.Faults.Faults = plan(t, "hold,instance=i2,api=Heartbeat,delay=9s@5s+2s", "error,api=InitProducerID,code=COORDINATOR_NOT_AVAILABLE@5s+5s")
+			playJudged(t, cfg, Deps{FS: vfs.NewMem()}, func(g *stage) {
+				time.Sleep(7 * time.Second)
+				leave := kmsg.NewPtrLeaveGroupRequest()
+				member := kmsg.NewLeaveGroupRequestMember()
+				leave.Group, member.MemberID = cfg.Application.ID, g.s.Snapshot().Instances[1].Threads[0].MemberID
+				leave.Members = append(leave.Members, member)
+				if _, err := leave.RequestWith(context.Background(), g.s.cluster.client); err != nil {
+					g.Error(err)
+				}
+			}, func(t *testing.T, _ *Config, r *Report) {
+				caught := slices.ContainsFunc(r.Witnesses, func(w ReportWitness) bool {
+					return w.Kind == verify.KindZombieWrite && strings.HasPrefix(w.Transaction, cfg.Application.ID+"-") && w.Input != "" && len(w.Outputs) == 1
+				})
+				if fixed := profile == profileFixed; caught == fixed || fixed != (r.Verdict == verify.Clean) {
+					t.Errorf("verdict %q, %v, %+v", r.Verdict, r.Reasons, r.Witnesses)
+				}
+			})
+		})
 	}
 }
