@@ -60,9 +60,12 @@ func (e *eosTest) processed() bool {
 	return got >= want
 }
 
-// judge compares all that is committed with what the program has to make of the input.
+// judge compares all that is committed with what the program has to make of the input, and has eostop verify do the same.
 func (e *eosTest) judge() {
 	e.Helper()
+	if out, err := process(e.T, "verify", "--topology", e.program, "--brokers", e.broker).CombinedOutput(); err != nil {
+		e.Errorf("eostop verify: %v\n%s", err, out)
+	}
 	e.settled()
 	total := 0
 	stores := map[string]map[string]int64{}

@@ -6,7 +6,7 @@
 //
 //	provenance.go  the header that names an input
 //	model.go       what a program must have written, behind an interface. The programs: soak.go with
-//	               soakgroups.go, soakcached.go and soakstate.go, passthrough.go, wordcount.go with words.go
+//	               soakgroups.go, soakcached.go and soakstate.go, passthrough.go, wordcount.go with words.go, eostest.go
 //	ledger.go      numbers of which only some states are shown, in an order that nobody sees
 //	backlog.go     the effects of the inputs of one partition that are not all seen yet; all memory that follows the lag
 //	judge.go       counters, witnesses and the verdict
@@ -35,7 +35,7 @@
 //
 // # Rules
 //
-// An input has effects on units: the soak program's keys, wordcount's words of an input partition, passthrough's pairs of
+// An input has effects on units: keys of the soak and eostest programs, wordcount's words of an input partition, passthrough's pairs of
 // partitions. The outputs of a unit on one stream come in the order of its inputs. For every stream and effect:
 //
 //	duplicate     a second output of the same effect
