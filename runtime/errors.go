@@ -54,6 +54,9 @@ var errNoGeneration = errors.New("not a member of the group: refusing to commit 
 // errNoProducer says that the producer was given up and is not opened again yet.
 var errNoProducer = errors.New("there is no producer at the moment")
 
+// errInitialisedAnew ends a transaction of which the client has lost a part, see streamsProducer.flush.
+var errInitialisedAnew = errors.New("the client has initialised its producer anew within the transaction, which has aborted a part of it")
+
 // errNoOffsets guards the fencing by member and generation, which travel with the offsets.
 var errNoOffsets = errors.New("a transaction without offsets cannot be fenced: refusing to commit it")
 
@@ -117,6 +120,7 @@ var causes = []cause{
 	{errNoGeneration, Migrated, "no generation"},
 	{errNoOffsets, Migrated, "no offsets"},
 	{errNoProducer, Migrated, "no producer"},
+	{errInitialisedAnew, Migrated, "initialised anew"},
 	{kerr.OffsetOutOfRange, Corrupted, "offset out of range"},
 	{state.ErrBroken, Corrupted, "broken store"},
 	{kerr.UnknownServerError, Retriable, "unknown server error"},

@@ -62,6 +62,7 @@ var causeRows = []struct {
 	{ErrOffsetsRefused, Migrated, "offsets refused"},
 	{errNoGeneration, Migrated, "no generation"},
 	{errNoOffsets, Migrated, "no offsets"},
+	{errInitialisedAnew, Migrated, "initialised anew"},
 	{errNoProducer, Migrated, "no producer"},
 
 	{ErrUnknownOutcome, Corrupted, "unknown outcome"},

@@ -51,6 +51,8 @@ type streamsProducer struct {
 	flushTakes    time.Duration   // the next send lasts so long, see Policy.FlushTakes
 	inTransaction bool            // under at_least_once: something was sent since the last commit
 	since         time.Time       // begin of the open transaction
+	begunID       int64           // producer id and epoch at that time, see flush
+	begunEpoch    int16
 	records       context.Context // bounds the sends of the open transaction
 	cancel        context.CancelFunc
 
@@ -120,6 +122,7 @@ func (p *streamsProducer) begin() error {
 		if err := p.session.Begin(); err != nil {
 			return at(PlaceBegin, &transactionError{"begin transaction", err})
 		}
+		p.begunID, p.begunEpoch = p.id()
 	}
 	p.sendError.Store(nil)
 	p.inTransaction, p.since = true, time.Now()
@@ -185,6 +188,11 @@ func (p *streamsProducer) failed() error {
 }
 
 // flush waits until every record of the transaction has been acknowledged or has failed.
+//
+// It also makes sure that they are still of one transaction. Where a record is refused (UNKNOWN_PRODUCER_ID, OUT_OF_ORDER_SEQUENCE_NUMBER,
+// INVALID_PRODUCER_EPOCH, INVALID_PRODUCER_ID_MAPPING) whose predecessors have been deleted from the log, as they are from repartition
+// topics, the client takes it that the broker has forgotten its producer, initialises it anew and sends the record again, all by itself.
+// That aborts what the transaction held before, and to commit the rest with the offsets would lose it.
 func (p *streamsProducer) flush(ctx context.Context) error {
 	if err := p.client.Flush(ctx); err != nil {
 		return at(PlaceFlush, &transactionError{"flush producer", err})
@@ -192,7 +200,13 @@ func (p *streamsProducer) flush(ctx context.Context) error {
 	if p.policy.CommitAfterFailedSend {
 		return nil
 	}
-	return p.failed()
+	if err := p.failed(); err != nil || !p.guarantee.Transactional() {
+		return err
+	}
+	if id, epoch := p.id(); id != p.begunID || epoch != p.begunEpoch {
+		return at(PlaceFlush, &transactionError{"flush producer", errInitialisedAnew})
+	}
+	return nil
 }
 
 // commit sends the offsets and ends the transaction. They are sent under the given identity. Under exactly_once_v2 that is what

@@ -213,6 +213,11 @@ func scenariosOfRequests() map[string]func(*testing.T) {
 			faults: []string{"error,instance=i1,api=Produce,txn=*,code=UNKNOWN_PRODUCER_ID,nth=3@5s"},
 			script: func(g *stage) { g.until(20 * time.Second); g.said(journal.KindMigrated, "unknown producer id") },
 		}.run,
+		"forgotten-in-a-purged-log": tests(map[string]func(*testing.T){
+			"unknown producer id":    bothProtocols(scenarioOfAForgottenProducer("UNKNOWN_PRODUCER_ID")),
+			"invalid producer epoch": bothProtocols(scenarioOfAForgottenProducer("INVALID_PRODUCER_EPOCH")),
+			"out of order":           bothProtocols(scenarioOfAForgottenProducer("OUT_OF_ORDER_SEQUENCE_NUMBER")),
+		}),
 		"lose-endtxn-response": tests(map[string]func(*testing.T){
 			"applied":                 bothProtocols(scenario{faults: []string{"drop-response,instance=i1,api=EndTxn,end=commit@5s"}}),
 			"applied and closed":      bothProtocols(scenario{faults: []string{"drop-response,instance=i1,api=EndTxn,end=commit,close=true@5s"}}),
@@ -260,6 +265,21 @@ func scenariosOfRequests() map[string]func(*testing.T) {
 			"moved":         scenario{length: 60 * time.Second, faults: []string{"error,api=EndTxn+TxnOffsetCommit+AddOffsetsToTxn+Heartbeat,code=NOT_COORDINATOR,probability=0.3@5s+20s"}}.run,
 		}),
 		"leaders": scenario{length: 60 * time.Second, faults: []string{"error,api=Produce+Fetch,code=NOT_LEADER_FOR_PARTITION,probability=0.3@5s+20s"}}.run,
+	}
+}
+
+// scenarioOfAForgottenProducer refuses records of producers that have nothing left in the log, for it was purged. The client takes that for
+// the broker's having forgotten them, initialises the producer anew by itself, and goes on: what its transaction held before is aborted then.
+func scenarioOfAForgottenProducer(code string) scenario {
+	var faults []string
+	for at := range 8 {
+		faults = append(faults, fmt.Sprintf("rewrite,api=Produce,txn=*,topic=*-repartition,code=%s,count=3,probability=0.5@%ds+1s", code, 4+3*at))
+	}
+	return scenario{
+		faults: faults,
+		set: func(cfg *Config) {
+			cfg.Runtime.RepartitionPurgeInterval, cfg.Runtime.CommitInterval = 50*time.Millisecond, 500*time.Millisecond
+		},
 	}
 }
 
