@@ -48,10 +48,10 @@ type streamsProducer struct {
 	client    *kgo.Client
 	timeout   time.Duration
 
-	flushTakes    time.Duration   // the next send lasts so long, see Policy.FlushTakes
-	inTransaction bool            // under at_least_once: something was sent since the last commit
-	since         time.Time       // begin of the open transaction
-	begunID       int64           // producer id and epoch at that time, see flush
+	flushTakes    time.Duration // the next send lasts so long, see Policy.FlushTakes
+	inTransaction bool          // under at_least_once: something was sent since the last commit
+	since         time.Time     // begin of the open transaction
+	begunID       int64         // producer id and epoch at that time, see flush
 	begunEpoch    int16
 	records       context.Context // bounds the sends of the open transaction
 	cancel        context.CancelFunc
