@@ -497,7 +497,15 @@ func (p *program) bench(ctx context.Context) error {
 		debug.SetMemoryLimit(memoryLimit)
 	}
 	measures, err := soak.RunBench(ctx, flags, func(m soak.Measure) { fmt.Fprintf(p.stderr, "%s of %s: %.0f %s\n", m.What, m.Of, m.Value, m.Unit) })
-	if err != nil {
+	var unclean *soak.UncleanError
+	switch {
+	case errors.As(err, &unclean):
+		p.exitCode(err)
+		return &verdictError{unclean.Code}
+	case ctx.Err() != nil:
+		p.exitCode(soak.Runf("bench: interrupted; nothing is reported"))
+		return &verdictError{soak.ExitUnknown}
+	case err != nil:
 		return err
 	}
 	err = soak.WriteBench(p.stdout, measures)

@@ -48,6 +48,10 @@ func (i *Instance) RemoveThread(ctx context.Context) (string, error) {
 	select {
 	case <-t.done:
 	case <-ctx.Done():
+		go func() { // its end is only a matter of time
+			<-t.done
+			i.letGo()
+		}()
 		return t.name, ctx.Err()
 	}
 	if id := i.groupInstanceID(t.index); id != "" {
@@ -56,11 +60,16 @@ func (i *Instance) RemoveThread(ctx context.Context) (string, error) {
 			i.log.Warn("removing a static member from the group failed; it goes by its session time-out", "thread", t.name, "error", err)
 		}
 	}
+	i.letGo()
+	return t.name, nil
+}
+
+// letGo forgets threads that have ended, and shares the cache among the others.
+func (i *Instance) letGo() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.forgetDead()
 	i.shareCache()
-	return t.name, nil
 }
 
 // forgetDead drops threads that have ended; what they counted stays. One that has failed keeps its place until it is decided whether

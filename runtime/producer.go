@@ -203,7 +203,10 @@ func (p *streamsProducer) flush(ctx context.Context) error {
 	if err := p.failed(); err != nil || !p.guarantee.Transactional() {
 		return err
 	}
-	if id, epoch := p.id(); id != p.begunID || epoch != p.begunEpoch {
+	switch id, epoch, err := p.client.ProducerID(ctx); {
+	case err != nil:
+		return at(PlaceFlush, &transactionError{"flush producer", err})
+	case id != p.begunID || epoch != p.begunEpoch:
 		return at(PlaceFlush, &transactionError{"flush producer", errInitialisedAnew})
 	}
 	return nil

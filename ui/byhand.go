@@ -61,17 +61,17 @@ func (m *app) inject(v *view) {
 	}
 	session := m.session
 	m.ask(&prompt{
-		label: "fault", hint: "up and down: others, enter: do it", choices: session.FaultChoices(name, m.threadIndex(v)),
+		label: "fault", hint: "up and down: others, enter: do it", choices: session.FaultChoices(name, m.threadIndex(v, name)),
 		do: func(text string) tea.Cmd {
 			return m.byHand(name, "inject", func() (string, error) { return "injected: " + text, session.Inject(text) })
 		},
 	})
 }
 
-// threadIndex is the number of the selected thread, or else 1.
-func (m *app) threadIndex(v *view) int {
+// threadIndex is the number of the selected thread if it is the instance's, or else 1.
+func (m *app) threadIndex(v *view, instance string) int {
 	if t, ok := m.panels[panelThreads].(*table[threadRow]); ok {
-		if row := t.row(v); row != nil && row.thread != nil && row.host == "" {
+		if row := t.row(v); row != nil && row.thread != nil && row.host == "" && row.instance.Name == instance {
 			return row.thread.Index
 		}
 	}

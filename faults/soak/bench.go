@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -54,8 +55,8 @@ func ParseBench(args []string) (*BenchFlags, error) {
 		return nil, Usagef("unexpected argument %q; bench takes flags only, see eostop bench --help", set.Arg(0))
 	case f.Records < 1:
 		return nil, Usagef("flag --records: %d is out of range; valid: 1 and more", f.Records)
-	case !(f.Rate > 0 && f.Rate <= maxLoadRate):
-		return nil, Usagef("flag --rate: %v is out of range; valid: above 0 and up to %d", f.Rate, maxLoadRate)
+	case !(f.Rate > 0 && f.Rate <= maxLoadRate/restoreLoad):
+		return nil, Usagef("flag --rate: %v is out of range; valid: above 0 and up to %d", f.Rate, maxLoadRate/restoreLoad)
 	case f.Duration < time.Second:
 		return nil, Usagef("flag --duration: %s is too short; valid: 1s and more", formatDuration(f.Duration))
 	}
@@ -80,8 +81,18 @@ type benchmark struct {
 	tell     func(Measure)
 }
 
+// UncleanError is the end of a benchmark in which a session has not come out clean.
+type UncleanError struct {
+	Code   int // that a run of the session would have ended with
+	Report *Report
+}
+
+func (e *UncleanError) Error() string {
+	return fmt.Sprintf("bench: a session was not clean: verdict %s, %s", e.Report.Verdict, strings.Join(e.Report.Reasons, "; "))
+}
+
 // RunBench measures throughput, latency, restore and start-up of the soak program. tell is called with each measure as it is known. A
-// session that does not come out clean is an error: how fast it is does not matter then.
+// session that does not come out clean is an UncleanError: how fast it is does not matter then.
 func RunBench(ctx context.Context, f *BenchFlags, tell func(Measure)) ([]Measure, error) {
 	b := &benchmark{flags: f, tell: tell}
 	for _, step := range []func(context.Context) error{b.throughput, b.latency, b.restore} {
@@ -123,7 +134,7 @@ func (b *benchmark) session(ctx context.Context, cfg Config, script func(context
 		return nil, &RunError{Err: err}
 	}
 	if code := ExitCode(report); code != ExitClean {
-		return nil, Runf("bench: the session was not clean: verdict %s, %v", report.Verdict, report.Reasons)
+		return nil, &UncleanError{code, report}
 	}
 	return report, nil
 }
@@ -231,6 +242,9 @@ func (b *benchmark) latency(ctx context.Context) error {
 // restoreLoad is how many times the rate a restore is measured under.
 const restoreLoad = 4
 
+// takeoverTimeout is how long the others may take.
+const takeoverTimeout = 2 * time.Minute
+
 // restore cuts an instance off, and measures how fast the others restore its stores, from when they have got the first of its tasks.
 func (b *benchmark) restore(ctx context.Context) error {
 	cfg := Default()
@@ -244,16 +258,20 @@ func (b *benchmark) restore(ctx context.Context) error {
 		if err := s.Partition("i2", faults.Both.String()); err != nil {
 			return err
 		}
-		err := until(ctx, s, func(snap *Snapshot) bool {
-			cut = snap.Cuts[0]
-			return cut.Takeover >= 0
+		taken, cancel := context.WithTimeout(ctx, takeoverTimeout)
+		defer cancel()
+		err := until(taken, s, func(snap *Snapshot) bool {
+			if len(snap.Cuts) > 0 {
+				cut = snap.Cuts[0]
+			}
+			return len(snap.Cuts) > 0 && cut.Takeover >= 0
 		})
 		return errors.Join(err, s.Heal("i2"))
 	})
 	if err != nil {
 		return err
 	}
-	took := cut.Start.Add(cut.Takeover).Sub(cut.Away)
+	took := max(observeEvery, cut.Start.Add(cut.Takeover).Sub(cut.Away)) // it cannot be seen more exactly
 	b.add("restore", "stores of a cut instance", float64(cut.RestoredRecords)/took.Seconds(), "records/s")
 	return nil
 }

@@ -41,7 +41,19 @@ func (c *Config) FaultChoices(instance string, thread int) []FaultChoice {
 
 // FaultChoices lists what Inject can do to an instance or to one of its threads.
 func (s *Session) FaultChoices(instance string, thread int) []FaultChoice {
-	return s.cfg.FaultChoices(instance, thread)
+	cfg := s.present()
+	return cfg.FaultChoices(instance, thread)
+}
+
+// present is the configuration with as many threads as there are: some may have been added.
+func (s *Session) present() Config {
+	cfg := s.cfg
+	for _, i := range s.Snapshot().Instances {
+		for _, t := range i.Threads {
+			cfg.Runtime.Threads = max(cfg.Runtime.Threads, t.Index)
+		}
+	}
+	return cfg
 }
 
 // now writes a fault as ParseFaultNow reads it.
@@ -96,9 +108,13 @@ func (s *Session) Cut(instance, text string) error {
 		return s.noMember(instance)
 	}
 	return s.ask(command{do: func(e *experiment, now time.Time) error {
+		if length > 0 && e.phase != PhaseRunning {
+			return fmt.Errorf("cut %q: only while the load runs; %s alone cuts until it is healed by hand", text, d)
+		}
 		e.cut(m, d, length, now)
+		e.schedule.dropByHand(instance) // the last word counts
 		if length > 0 {
-			e.schedule.heals = append(e.schedule.heals, plannedHeal{instance, now.Sub(e.began) + length})
+			e.schedule.heals = append(e.schedule.heals, plannedHeal{instance, now.Sub(e.began) + length, true})
 		}
 		return nil
 	}})
@@ -116,10 +132,7 @@ func (s *Session) Inject(text string) error {
 	if !s.byHand {
 		return errNotByHand
 	}
-	cfg := s.cfg
-	for _, i := range s.Snapshot().Instances {
-		cfg.Runtime.Threads = max(cfg.Runtime.Threads, len(i.Threads)) // some were added
-	}
+	cfg := s.present()
 	v := &validator{config: &cfg}
 	if v.fault("by hand", &f); len(v.errs) > 0 {
 		return fmt.Errorf("fault %q: %s", text, oneLine(errors.Join(v.errs...)))
@@ -129,7 +142,11 @@ func (s *Session) Inject(text string) error {
 			return fmt.Errorf("fault %q: only while the load runs", text)
 		}
 		f.Start = now.Sub(e.began).Round(time.Millisecond)
+		planned := len(e.schedule.heals)
 		e.fault(f, now)
+		for i := planned; i < len(e.schedule.heals); i++ {
+			e.schedule.heals[i].byHand = true
+		}
 		if n := len(e.live); n > 0 && !f.whole() {
 			e.live[n-1].byHand = true
 		}
@@ -154,6 +171,9 @@ func (s *Session) RemoveThread(instance string) (string, error) {
 	m := s.member(instance)
 	if m == nil {
 		return "", s.noMember(instance)
+	}
+	if s.Snapshot().ThreadsAlive <= 1 {
+		return "", errors.New("it is the last one: nobody would be left to work")
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, removeTimeout)
 	defer cancel()

@@ -129,7 +129,7 @@ func newFlagSet(command string) (*pflag.FlagSet, []*recorder) {
 		specs = only(specs, verifyFlags...)
 		for i := range specs {
 			if specs[i].name == "topology" {
-				specs[i].usage = "the program whose model judges: soak, passthrough or wordcount; left out: the rules that need no model"
+				specs[i].usage = "the program whose model judges: " + strings.Join(TopologyNames(), ", ") + "; left out: the rules that need no model"
 			}
 		}
 	case "replay":

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
+
+	"eostop/runtime"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -23,6 +26,9 @@ func (s *Session) hindrance(ctx context.Context) string {
 	beat.Group = id
 	if err := s.cluster.coordinator(ctx, 0, id, beat); err != nil {
 		return fmt.Sprintf("group coordinator: %v", err)
+	}
+	if !runtime.Guarantee(s.cfg.Runtime.Guarantee).Transactional() {
+		return ""
 	}
 	transactionalID := id + "-"
 	describe := kmsg.NewPtrDescribeTransactionsRequest()
@@ -56,6 +62,9 @@ func (c *cluster) coordinator(ctx context.Context, kind int8, key string, probe 
 		return unready(code)
 	}
 	answer, err = c.client.Broker(int(node)).Request(ctx, probe)
+	if err != nil && strings.Contains(err.Error(), "broker is too old") { // the client's error has no name
+		return nil // brokers before 3.0 cannot be asked for transactions
+	}
 	if err != nil {
 		return fmt.Errorf("node %d does not answer: %w", node, err)
 	}

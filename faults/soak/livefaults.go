@@ -146,7 +146,7 @@ func (e *experiment) faultCut(f FaultSpec, now time.Time) {
 	for _, m := range e.s.members {
 		if f.Instance == "" || f.Instance == m.name {
 			e.cut(m, direction, f.Length, now)
-			e.schedule.heals = append(e.schedule.heals, plannedHeal{m.name, f.Start + f.Length})
+			e.schedule.heals = append(e.schedule.heals, plannedHeal{instance: m.name, at: f.Start + f.Length})
 		}
 	}
 }

@@ -20,13 +20,22 @@ type schedule struct {
 type plannedHeal struct {
 	instance string
 	at       time.Duration
+	byHand   bool
+}
+
+// dropByHand forgets the heals that somebody has asked for by hand: of one instance, or of all if it is empty.
+func (s *schedule) dropByHand(instance string) {
+	s.heals = slices.DeleteFunc(s.heals, func(h plannedHeal) bool { return h.byHand && (instance == "" || h.instance == instance) })
 }
 
 // newSchedule takes over a script, which is in order.
 func newSchedule(script Script) schedule { return schedule{cuts: script.Cuts, faults: script.Faults} }
 
-// stop drops what has not begun yet.
-func (s *schedule) stop() { s.cuts, s.faults = nil, nil }
+// stop drops what has not begun yet, and what was asked for by hand: those cuts are healed at once, however long they were to last.
+func (s *schedule) stop() {
+	s.cuts, s.faults = nil, nil
+	s.dropByHand("")
+}
 
 // left counts what has not begun, of what somebody has listed. A named schedule may be planned for longer than a run takes.
 func (s *schedule) left(asked *FaultsSettings) int {
@@ -72,7 +81,7 @@ func (e *experiment) applySchedule(now time.Time) {
 		c := s.cuts[0]
 		s.cuts = s.cuts[1:]
 		e.cut(e.s.member(c.Instance), c.Direction, c.Length, now)
-		s.heals = append(s.heals, plannedHeal{c.Instance, c.Start + c.Length})
+		s.heals = append(s.heals, plannedHeal{instance: c.Instance, at: c.Start + c.Length})
 	}
 	for len(s.faults) > 0 && elapsed >= s.faults[0].Start {
 		f := s.faults[0]

@@ -264,7 +264,7 @@ func TestOnlyWhatWasListedMustHappen(t *testing.T) {
 
 // TestCutsThatOverlapHealTogether: a listed cut and one made by hand, or two of a schedule.
 func TestCutsThatOverlapHealTogether(t *testing.T) {
-	s := schedule{heals: []plannedHeal{{"i1", 10 * time.Second}, {"i2", 10 * time.Second}, {"i1", 20 * time.Second}}}
+	s := schedule{heals: []plannedHeal{{instance: "i1", at: 10 * time.Second}, {instance: "i2", at: 10 * time.Second}, {instance: "i1", at: 20 * time.Second}}}
 	if due := s.due(); due != 10*time.Second {
 		t.Errorf("the first heal is due at %v", due)
 	}

@@ -441,13 +441,20 @@ func (s *Session) Heal(instance string) error {
 	}})
 }
 
+var errSessionEnded = errors.New("the session has ended")
+
 func (s *Session) ask(c command) error {
 	c.done = make(chan error, 1)
 	select {
 	case s.commands <- c:
-		return <-c.done
 	case <-s.done:
-		return errors.New("the session has ended")
+		return errSessionEnded
+	}
+	select {
+	case err := <-c.done:
+		return err
+	case <-s.done: // perhaps by a panic in it
+		return errSessionEnded
 	}
 }
 

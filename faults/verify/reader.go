@@ -204,6 +204,9 @@ func (r *reader) take(f kgo.FetchTopicPartition, fn func(topic string, partition
 func (r *reader) leaveBehind(ends offsets, epochs map[int64]int16) {
 	for topic, partitions := range ends {
 		for p, end := range partitions {
+			if int(p) >= len(r.partitions[topic]) {
+				continue // it was added since, and nobody reads it
+			}
 			log := &r.partitions[topic][p].log
 			log.behind, log.from = epochs, end
 		}
