@@ -47,6 +47,22 @@ func main() {
 // memoryLimitSimulation is that of a simulation. Its collector may be lazy: nobody waits for it, and the heap is small.
 const memoryLimitSimulation, lazy = 1 << 30, 400
 
+// limitMemory is for sessions in real time. The embedded broker holds its topics in memory; left alone, the collector would let garbage
+// grow as large.
+func limitMemory() {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryLimit)
+	}
+}
+
+// collectLazily is for simulations.
+func collectLazily() {
+	if os.Getenv("GOMEMLIMIT") == "" && os.Getenv("GOGC") == "" {
+		debug.SetMemoryLimit(memoryLimitSimulation)
+		debug.SetGCPercent(lazy)
+	}
+}
+
 // virtualTime runs functions on virtual time. Tests put the bubble of a test here.
 var virtualTime = soak.VirtualTime
 
@@ -197,12 +213,8 @@ func (p *program) help(context.Context) error {
 		fmt.Fprintf(&b, "  %-11s %s\n", c.name, c.usage)
 	}
 	switch p.command {
-	case "simulate", "check", "clean", "verify", "replay":
+	case "simulate", "matrix", "check", "clean", "replay", "verify", "bench":
 		b.WriteString("\nFlags of " + p.command + "\n" + soak.FlagUsages(p.command))
-	case "matrix":
-		b.WriteString("\nFlags of matrix\n" + soak.MatrixUsages())
-	case "bench":
-		b.WriteString("\nFlags of bench\n" + soak.BenchUsages())
 	default:
 		b.WriteString("\nFlags of run and config\n" + soak.FlagUsages("run") + "      --check                  config only: say whether the configuration is valid\n")
 	}
@@ -402,10 +414,7 @@ func (p *program) session(ctx context.Context) error {
 	if err != nil || loaded == nil {
 		return err
 	}
-	// The embedded broker holds its topics in memory; left alone, the collector would let garbage grow as large.
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(memoryLimit)
-	}
+	limitMemory()
 	return p.prepared(loaded, func(cfg *soak.Config, logger *slog.Logger) error {
 		session, err := soak.New(*cfg, nil, soak.Deps{Logger: logger, Say: p.listener(cfg), ByHand: p.terminal(cfg) != nil})
 		if err != nil {
@@ -428,10 +437,7 @@ func (p *program) simulate(ctx context.Context) error {
 	if err != nil || loaded == nil {
 		return err
 	}
-	if os.Getenv("GOMEMLIMIT") == "" && os.Getenv("GOGC") == "" {
-		debug.SetMemoryLimit(memoryLimitSimulation)
-		debug.SetGCPercent(lazy)
-	}
+	collectLazily()
 	return p.prepared(loaded, func(cfg *soak.Config, logger *slog.Logger) error {
 		simulation, err := soak.NewSimulation(*cfg, virtualTime, logger)
 		if err != nil {
@@ -457,10 +463,7 @@ func (p *program) matrix(ctx context.Context) error {
 	if flags.Help {
 		return p.help(ctx)
 	}
-	if os.Getenv("GOMEMLIMIT") == "" && os.Getenv("GOGC") == "" {
-		debug.SetMemoryLimit(memoryLimitSimulation)
-		debug.SetGCPercent(lazy)
-	}
+	collectLazily()
 	bubble := virtualTime
 	if flags.RealTime {
 		bubble = nil
@@ -493,9 +496,7 @@ func (p *program) bench(ctx context.Context) error {
 	}
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(memoryLimit)
-	}
+	limitMemory()
 	measures, err := soak.RunBench(ctx, flags, func(m soak.Measure) { fmt.Fprintf(p.stderr, "%s of %s: %.0f %s\n", m.What, m.Of, m.Value, m.Unit) })
 	var unclean *soak.UncleanError
 	switch {

@@ -68,24 +68,27 @@ func (m *app) inject(v *view) {
 	})
 }
 
+// selectedThread is the row of the first panel if it is a thread of this process, else nil.
+func (m *app) selectedThread(v *view) *threadRow {
+	t, _ := m.panels[panelThreads].(*table[threadRow])
+	if row := t.row(v); row != nil && row.thread != nil && row.host == "" {
+		return row
+	}
+	return nil
+}
+
 // threadIndex is the number of the selected thread if it is the instance's, or else 1.
 func (m *app) threadIndex(v *view, instance string) int {
-	if t, ok := m.panels[panelThreads].(*table[threadRow]); ok {
-		if row := t.row(v); row != nil && row.thread != nil && row.host == "" && row.instance.Name == instance {
-			return row.thread.Index
-		}
+	if row := m.selectedThread(v); row != nil && row.instance.Name == instance {
+		return row.thread.Index
 	}
 	return 1
 }
 
 // kill lets the selected thread fail.
 func (m *app) kill(v *view) tea.Cmd {
-	t, ok := m.panels[panelThreads].(*table[threadRow])
-	if !ok {
-		return nil
-	}
-	row := t.row(v)
-	if row == nil || row.thread == nil || row.host != "" {
+	row := m.selectedThread(v)
+	if row == nil {
 		m.complain("select a thread of this process in the first panel, and x kills it")
 		return nil
 	}

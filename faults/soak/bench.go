@@ -2,7 +2,6 @@ package soak
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -39,9 +38,6 @@ func (f *BenchFlags) set() *pflag.FlagSet {
 	set.BoolVarP(&f.Help, "help", "h", false, "this text")
 	return set
 }
-
-// BenchUsages returns the help of the flags of bench.
-func BenchUsages() string { return new(BenchFlags).set().FlagUsages() }
 
 // ParseBench parses the arguments behind bench. Its error is a UsageError.
 func ParseBench(args []string) (*BenchFlags, error) {
@@ -209,7 +205,7 @@ func (b *benchmark) throughput(ctx context.Context) error {
 
 func median(values []float64) float64 {
 	slices.Sort(values)
-	return values[len(values)/2]
+	return *percentile(values, 50)
 }
 
 func (b *benchmark) latency(ctx context.Context) error {
@@ -288,13 +284,9 @@ func WriteBench(w io.Writer, measures []Measure) error {
 
 // WriteBenchReport writes measures as a JSON file.
 func WriteBenchReport(path string, measures []Measure) error {
-	text, err := json.MarshalIndent(struct {
+	return writeJSON(path, "report", struct {
 		Schema   int       `json:"schema"`
 		Version  string    `json:"version"`
 		Measures []Measure `json:"measures"`
-	}{1, Version, measures}, "", "  ")
-	if err != nil {
-		return fmt.Errorf("bench: %w", err)
-	}
-	return writeFile(path, "report", append(text, '\n'))
+	}{1, Version, measures})
 }

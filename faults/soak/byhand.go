@@ -103,9 +103,9 @@ func (s *Session) Cut(instance, text string) error {
 	if err != nil {
 		return err
 	}
-	m := s.member(instance)
-	if m == nil {
-		return s.noMember(instance)
+	m, err := s.find(instance)
+	if err != nil {
+		return err
 	}
 	return s.ask(command{do: func(e *experiment, now time.Time) error {
 		if length > 0 && e.phase != PhaseRunning {
@@ -142,23 +142,16 @@ func (s *Session) Inject(text string) error {
 			return fmt.Errorf("fault %q: only while the load runs", text)
 		}
 		f.Start = now.Sub(e.began).Round(time.Millisecond)
-		planned := len(e.schedule.heals)
-		e.fault(f, now)
-		for i := planned; i < len(e.schedule.heals); i++ {
-			e.schedule.heals[i].byHand = true
-		}
-		if n := len(e.live); n > 0 && !f.whole() {
-			e.live[n-1].byHand = true
-		}
+		e.fault(f, now, true)
 		return nil
 	}})
 }
 
 // AddThread starts another stream thread of an instance and returns its name.
 func (s *Session) AddThread(instance string) (string, error) {
-	m := s.member(instance)
-	if m == nil {
-		return "", s.noMember(instance)
+	m, err := s.find(instance)
+	if err != nil {
+		return "", err
 	}
 	return m.instance.AddThread()
 }
@@ -168,9 +161,9 @@ const removeTimeout = 20 * time.Second
 
 // RemoveThread ends the stream thread of an instance with the highest number and returns its name.
 func (s *Session) RemoveThread(instance string) (string, error) {
-	m := s.member(instance)
-	if m == nil {
-		return "", s.noMember(instance)
+	m, err := s.find(instance)
+	if err != nil {
+		return "", err
 	}
 	if s.Snapshot().ThreadsAlive <= 1 {
 		return "", errors.New("it is the last one: nobody would be left to work")
@@ -180,6 +173,10 @@ func (s *Session) RemoveThread(instance string) (string, error) {
 	return m.instance.RemoveThread(ctx)
 }
 
-func (s *Session) noMember(instance string) error {
-	return fmt.Errorf("no instance %q; there are %s", instance, s.memberNames())
+// find is member for a name that somebody has typed.
+func (s *Session) find(instance string) (*member, error) {
+	if m := s.member(instance); m != nil {
+		return m, nil
+	}
+	return nil, fmt.Errorf("no instance %q; there are %s", instance, s.memberNames())
 }

@@ -2,7 +2,6 @@ package soak
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -172,9 +171,5 @@ func (r *CheckReport) Text() string {
 
 // WriteCheck writes the report as JSON.
 func WriteCheck(path string, r *CheckReport) error {
-	text, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return fmt.Errorf("check report: %w", err)
-	}
-	return writeFile(path, "session.report", append(text, '\n'))
+	return writeJSON(path, "session.report", r)
 }

@@ -56,17 +56,8 @@ func completedWords() map[string][]string {
 }
 
 func completedFlags(command string) []completedFlag {
-	var set *pflag.FlagSet
-	switch command {
-	case "run", "config", "check", "clean", "verify", "simulate", "replay":
-		set, _ = newFlagSet(command)
-	case "matrix":
-		set = new(MatrixFlags).set()
-	case "diff":
-		set = new(DiffFlags).set()
-	case "bench":
-		set = new(BenchFlags).set()
-	default:
+	set := flagSet(command)
+	if set == nil {
 		return nil
 	}
 	words := completedWords()

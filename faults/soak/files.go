@@ -1,7 +1,9 @@
 package soak
 
 import (
+	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -47,6 +49,15 @@ func writeFile(path, what string, text []byte) error {
 		return Runf("%s: cannot write %s: %w", what, path, bareCause(err))
 	}
 	return nil
+}
+
+// writeJSON writes a report as a JSON file. What it is is said where that goes wrong.
+func writeJSON(path, what string, report any) error {
+	text, err := json.MarshalIndent(report, "", "  ")
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return writeFile(path, what, append(text, '\n'))
 }
 
 // OpenLog opens the log that the configuration names, for appending; without one what is logged is dropped. The function it

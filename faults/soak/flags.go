@@ -167,11 +167,24 @@ func only(specs []flagSpec, names ...string) []flagSpec {
 	return slices.DeleteFunc(specs, func(s flagSpec) bool { return !slices.Contains(names, s.name) })
 }
 
-// FlagUsages returns the help of the flags of a command: run, config, simulate, check, clean, verify or replay.
-func FlagUsages(command string) string {
-	set, _ := newFlagSet(command)
-	return set.FlagUsages()
+// flagSet returns the flags of a command; nil if it has none.
+func flagSet(command string) *pflag.FlagSet {
+	switch command {
+	case "run", "config", "simulate", "check", "clean", "verify", "replay":
+		set, _ := newFlagSet(command)
+		return set
+	case "matrix":
+		return new(MatrixFlags).set()
+	case "bench":
+		return new(BenchFlags).set()
+	case "diff":
+		return new(DiffFlags).set()
+	}
+	return nil
 }
+
+// FlagUsages returns the help of the flags of a command that has some.
+func FlagUsages(command string) string { return flagSet(command).FlagUsages() }
 
 // ParseFlags parses the arguments behind the command: run, config, simulate, check, clean, verify or replay. Its error is a UsageError.
 func ParseFlags(command string, args []string) (*Flags, error) {

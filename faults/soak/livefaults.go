@@ -99,13 +99,13 @@ func threadOf(clientID string) string {
 	return instance + "-StreamThread-" + number
 }
 
-// fault starts a fault.
-func (e *experiment) fault(f FaultSpec, now time.Time) {
+// fault starts a fault, of the schedule or by hand.
+func (e *experiment) fault(f FaultSpec, now time.Time, byHand bool) {
 	if f.whole() {
-		e.faultCut(f, now)
+		e.faultCut(f, now, byHand)
 		return
 	}
-	live := &liveFault{FaultSpec: f, id: fmt.Sprintf("fault-%d", len(e.live)+1), began: now, recovered: -1}
+	live := &liveFault{FaultSpec: f, id: fmt.Sprintf("fault-%d", len(e.live)+1), began: now, recovered: -1, byHand: byHand}
 	e.live = append(e.live, live)
 	if f.Length > 0 {
 		e.s.disturbed.Add(1)
@@ -138,7 +138,7 @@ func (e *experiment) fault(f FaultSpec, now time.Time) {
 }
 
 // faultCut cuts instances off as if it had been said by --cut.
-func (e *experiment) faultCut(f FaultSpec, now time.Time) {
+func (e *experiment) faultCut(f FaultSpec, now time.Time, byHand bool) {
 	direction, err := faults.ParseDirection(cmp.Or(f.values()["direction"], faults.Both.String()))
 	if err != nil {
 		direction = faults.Both // it has been checked
@@ -146,7 +146,7 @@ func (e *experiment) faultCut(f FaultSpec, now time.Time) {
 	for _, m := range e.s.members {
 		if f.Instance == "" || f.Instance == m.name {
 			e.cut(m, direction, f.Length, now)
-			e.schedule.heals = append(e.schedule.heals, plannedHeal{instance: m.name, at: f.Start + f.Length})
+			e.schedule.heals = append(e.schedule.heals, plannedHeal{m.name, f.Start + f.Length, byHand})
 		}
 	}
 }

@@ -2,7 +2,6 @@ package soak
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -331,11 +330,7 @@ func RunMatrix(ctx context.Context, cells []Cell, seed int64, bubble Bubble, log
 
 // WriteMatrix writes the result as one JSON object.
 func WriteMatrix(path string, m *Matrix) error {
-	text, err := json.MarshalIndent(m, "", "  ")
-	if err != nil {
-		return fmt.Errorf("matrix: %w", err)
-	}
-	return writeFile(path, "report", append(text, '\n'))
+	return writeJSON(path, "report", m)
 }
 
 // MatrixFlags is the command line of the matrix command.
@@ -360,9 +355,6 @@ func (f *MatrixFlags) set() *pflag.FlagSet {
 	set.BoolVarP(&f.Help, "help", "h", false, "this text")
 	return set
 }
-
-// MatrixUsages returns the help of the flags of matrix.
-func MatrixUsages() string { return new(MatrixFlags).set().FlagUsages() }
 
 // ParseMatrix parses the arguments behind matrix. Its error is a UsageError.
 func ParseMatrix(args []string) (*MatrixFlags, error) {

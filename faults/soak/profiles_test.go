@@ -112,15 +112,7 @@ func TestARefusedCommitIsToldAgain(t *testing.T) {
 	SimulationDefaults(&cfg)
 	cfg.Faults.Profile, cfg.Runtime.Guarantee, cfg.Load.Duration, cfg.Load.Rate = "kafka-2.4.0-rc", "exactly_once", 2*time.Minute, 2
 	cfg.Faults.Faults = plan(t, "error,api=TxnOffsetCommit,txn=*,code=ILLEGAL_GENERATION,probability=0.3@10s+1m")
-	s, err := NewSimulation(cfg, TestBubble(t), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	r, err := s.Wait()
-	if err != nil {
-		t.Fatal(err)
-	}
+	_, r := simulate(t, cfg)
 	wantHits(t, r)
 	for _, d := range r.Threads.Died {
 		if causeOf(d) == CauseOther {

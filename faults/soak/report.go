@@ -1,7 +1,6 @@
 package soak
 
 import (
-	"encoding/json"
 	"fmt"
 	"math"
 	"runtime/debug"
@@ -368,11 +367,7 @@ func ExitCode(r *Report) int {
 
 // WriteReport writes the report as one JSON object.
 func WriteReport(path string, r *Report) error {
-	text, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return fmt.Errorf("report: %w", err)
-	}
-	return writeFile(path, "report", append(text, '\n'))
+	return writeJSON(path, "report", r)
 }
 
 // sinceMS is a duration in milliseconds; a negative one has not been measured.

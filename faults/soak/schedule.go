@@ -86,7 +86,7 @@ func (e *experiment) applySchedule(now time.Time) {
 	for len(s.faults) > 0 && elapsed >= s.faults[0].Start {
 		f := s.faults[0]
 		s.faults = s.faults[1:]
-		e.fault(f, now)
+		e.fault(f, now, false)
 	}
 }
 

@@ -426,9 +426,9 @@ func (s *Session) Partition(instance, direction string) error {
 
 // Heal ends the cut of an instance.
 func (s *Session) Heal(instance string) error {
-	m := s.member(instance)
-	if m == nil {
-		return s.noMember(instance)
+	m, err := s.find(instance)
+	if err != nil {
+		return err
 	}
 	return s.ask(command{do: func(e *experiment, now time.Time) error {
 		if !m.link.State().Cut {

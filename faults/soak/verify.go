@@ -3,7 +3,6 @@ package soak
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"encoding/xml"
 	"fmt"
 	"slices"
@@ -132,11 +131,7 @@ func (r *VerifyReport) ExitCode() int { return ExitCode(&Report{Verdict: r.Verdi
 
 // WriteVerify writes the report as JSON.
 func WriteVerify(path string, r *VerifyReport) error {
-	text, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return fmt.Errorf("verify report: %w", err)
-	}
-	return writeFile(path, "session.report", append(text, '\n'))
+	return writeJSON(path, "session.report", r)
 }
 
 // WriteVerifyJUnit writes the report as JUnit XML: the verdict, and each rule. A rule that could not be applied is skipped.

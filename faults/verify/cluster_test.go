@@ -244,3 +244,12 @@ func wantUnknown(t *testing.T, s *Status, reason string) {
 		t.Errorf("want unknown because of %q, have %+v", reason, s)
 	}
 }
+
+// firstWitness returns the first witness of a violation that has so many.
+func firstWitness(t *testing.T, status Status, n int) Witness {
+	t.Helper()
+	if status.Verdict != Violation || len(status.Witnesses) != n {
+		t.Fatalf("%+v", status)
+	}
+	return status.Witnesses[0]
+}

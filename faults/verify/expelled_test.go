@@ -113,10 +113,7 @@ func TestExpelled(t *testing.T) {
 					}
 					return
 				}
-				if status.Verdict != Violation || len(status.Witnesses) != 1 {
-					t.Fatalf("%+v", status)
-				}
-				w := status.Witnesses[0]
+				w := firstWitness(t, status, 1)
 				if w.Kind != KindZombieWrite || w.Input != "app-input-0@3" || !slices.Equal(w.Outputs, []string{"app-output-0@4"}) || !strings.HasPrefix(w.Transaction, "app-b (producer id ") {
 					t.Errorf("%+v", w)
 				}
@@ -170,10 +167,7 @@ func TestLeftBehind(t *testing.T) {
 					}
 					return
 				}
-				if status.Verdict != Violation || len(status.Witnesses) != 3 {
-					t.Fatalf("%+v", status)
-				}
-				w := status.Witnesses[0]
+				w := firstWitness(t, status, 3)
 				if w.Kind != KindZombieWrite || w.Input != "app-input-0@3" || !slices.Equal(w.Outputs, []string{"app-output-0@4"}) || w.Transaction == "" {
 					t.Errorf("%+v", w)
 				}

@@ -98,10 +98,7 @@ func TestStoredMutations(t *testing.T) {
 					}
 					return
 				}
-				if status.Verdict != Violation || len(status.Witnesses) != 1 {
-					t.Fatalf("%+v", status)
-				}
-				if w := status.Witnesses[0]; w.Kind != tt.kind || w.Input != tt.input || !slices.Equal(w.Outputs, tt.output) {
+				if w := firstWitness(t, status, 1); w.Kind != tt.kind || w.Input != tt.input || !slices.Equal(w.Outputs, tt.output) {
 					t.Errorf("%+v, want %s of %s by %s", w, tt.kind, tt.input, tt.output)
 				}
 			})
