@@ -153,7 +153,10 @@ func (k *eosKey) task(partition int32) *eosTask {
 func (m *eosTestModel) Splits() bool { return false }
 
 // Unit implements Model.
-func (m *eosTestModel) Unit(int, int32, []byte) (int32, bool) { return noUnit, true }
+func (m *eosTestModel) Unit(_ int, _ int32, name []byte) (int32, bool) {
+	_, known := m.ids[string(name)]
+	return noUnit, known
+}
 
 // Ready implements Model.
 func (m *eosTestModel) Ready(int, *Effect, []byte, []byte) bool { return true }

@@ -65,7 +65,7 @@ func (t *tracker) ready(e *entry, o *outputRecord) bool {
 	if (e.seen | e.lost | e.skipped).Has(o.stream) {
 		return true
 	}
-	return !e.Open.Has(o.stream) && t.model.Ready(o.stream, &e.Effect, o.key, o.value)
+	return !e.Open.Has(o.stream) && (e.Unit == noUnit || t.model.Ready(o.stream, &e.Effect, o.key, o.value))
 }
 
 // match judges an output whose input is known and not settled, or not forgotten yet. Ordered is false where the place of
@@ -74,6 +74,9 @@ func (t *tracker) match(b *backlog, n int64, o *outputRecord, ordered, forced bo
 	e := b.at(n)
 	s := o.stream
 	switch {
+	case (e.lost | e.seen | e.skipped).Has(s) && t.strange(o):
+		t.report(KindUnexpected, o, t.inputName(b.partition, e.offset), "no input has this key")
+		return true
 	case e.lost.Has(s) && t.returned(o, t.owed(b, e, s)):
 		return true
 	case (e.lost | e.seen).Has(s):
@@ -92,7 +95,7 @@ func (t *tracker) match(b *backlog, n int64, o *outputRecord, ordered, forced bo
 		}
 	}
 	f := Finding{Wrong: "the input owes no output here"}
-	if owed || !t.lax {
+	if e.Unit != noUnit && (owed || !t.lax) {
 		f = t.model.Check(s, &e.Effect, o.key, o.value)
 	}
 	if owed && !f.More && t.streams[s].Latency && t.counted(b, e) {
@@ -207,6 +210,15 @@ func (t *tracker) blame(b *backlog, e *entry, stream int, by *outputRecord, deta
 	}
 }
 
+// strange tells whether an output that came before, or that a later one stood for, has a key that it cannot have had.
+func (t *tracker) strange(o *outputRecord) bool {
+	if t.splits || t.partial || !o.hasHeader {
+		return false
+	}
+	_, ok := t.model.Unit(o.stream, o.provenance.Partition, o.key)
+	return !ok
+}
+
 // late judges an output whose input is forgotten.
 func (t *tracker) late(o *outputRecord) {
 	name, ok := t.nameOf(o.stream, o.provenance, o.key)
@@ -215,6 +227,10 @@ func (t *tracker) late(o *outputRecord) {
 		return
 	}
 	input := t.originName(o.provenance)
+	if t.strange(o) {
+		t.report(KindUnexpected, o, input, "no input has this key")
+		return
+	}
 	if t.returned(o, name) {
 		return
 	}

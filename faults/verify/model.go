@@ -96,7 +96,7 @@ type Model interface {
 	// Splits tells whether an input may have several effects.
 	Splits() bool
 	// Unit returns the unit of the effect that an output belongs to, by its key and the partition of its input. It returns
-	// false if there can be none. It is only called if Splits.
+	// false if there can be none. Where inputs have one effect each only that is asked, about inputs that were seen already.
 	Unit(stream int, partition int32, name []byte) (unit int32, ok bool)
 	// Ready tells whether an output can be judged yet, or depends on what is still to be seen.
 	Ready(stream int, e *Effect, name, value []byte) bool

@@ -28,7 +28,8 @@ type mutation struct {
 
 func mutations() []mutation {
 	return []mutation{
-		{"drop", drop}, {"double", double}, {"alter", alter}, {"rekey", rekey}, {"swap", swap}, {"forge", forge}, {"strip", strip},
+		{"drop", drop}, {"double", double}, {"alter", alter}, {"rekey", rekey}, {"swap", swap}, {"forge", forge}, {"claim", claim},
+		{"strip", strip},
 	}
 }
 
@@ -181,6 +182,35 @@ func forge(r *reference, s spot) finding {
 	*log = append(*log, m)
 	s.index = len(*log) - 1
 	return finding{kinds: []string{KindUnexpected}, output: s.output()}
+}
+
+// claim appends an output of an input that has no effect.
+func claim(r *reference, s spot) finding {
+	owing := make(map[string]bool)
+	for _, logs := range r.outputs {
+		for _, log := range logs {
+			for _, m := range log {
+				owing[string(m.header)] = true
+			}
+		}
+	}
+	m := *r.at(s)
+	for _, log := range r.inputs {
+		for _, input := range log {
+			if owing[string(input.header)] || input.header == nil {
+				continue
+			}
+			m.header = input.header
+			out := &r.outputs[s.role][s.partition]
+			*out = append(*out, m)
+			s.index = len(*out) - 1
+			if r.mode.AtLeastOnce || r.mode.Cached {
+				return finding{} // it may be an input that was forgotten, or one that a later one stands for
+			}
+			return finding{kinds: []string{KindUnexpected, KindDuplicate, KindOutOfOrder}, output: s.output()}
+		}
+	}
+	return finding{} // none by chance
 }
 
 // strip removes the provenance of an output.

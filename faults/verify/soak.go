@@ -199,7 +199,16 @@ func (m *soakModel) change(k *soakKey, e *Effect) {
 func (m *soakModel) Splits() bool { return false }
 
 // Unit implements Model.
-func (m *soakModel) Unit(int, int32, []byte) (int32, bool) { return noUnit, true }
+func (m *soakModel) Unit(stream int, _ int32, name []byte) (int32, bool) {
+	switch stream {
+	case soakGroupCount, soakGroupSum, soakGroupMax:
+		return noUnit, m.group(name) != nil
+	case soakTotal:
+		return noUnit, string(name) == totalKey
+	default:
+		return noUnit, len(m.Candidates(stream, name)) > 0
+	}
+}
 
 // Ready implements Model.
 func (m *soakModel) Ready(stream int, e *Effect, _, value []byte) bool {

@@ -77,6 +77,7 @@ type tracker struct {
 	atLeastOnce bool
 
 	lax       bool // what depends on inputs before is not judged
+	partial   bool // some keys may be those of inputs that were not seen
 	onlyRun   bool // outputs of other runs are not judged
 	blind     bool // no output is judged any more
 	named     bool // an input with provenance was seen
@@ -277,6 +278,7 @@ func (t *tracker) settle(b *backlog, n int64) {
 
 // relax ends the judgement of values and of streams that depend on them.
 func (t *tracker) relax() {
+	t.partial = true
 	if t.lax {
 		return
 	}
