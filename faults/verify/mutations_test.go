@@ -28,7 +28,13 @@ type mutation struct {
 
 func mutations() []mutation {
 	return []mutation{
-		{"drop", drop}, {"double", double}, {"alter", alter}, {"rekey", rekey}, {"swap", swap}, {"forge", forge}, {"claim", claim},
+		{"drop", drop},
+		{"double", double},
+		{"alter", alter},
+		{"rekey", rekey},
+		{"swap", swap},
+		{"forge", forge},
+		{"claim", claim},
 		{"strip", strip},
 	}
 }
