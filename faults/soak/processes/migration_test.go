@@ -1,11 +1,10 @@
-package main
+package processes
 
 import (
 	"bufio"
 	"fmt"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -19,14 +18,11 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// testBrokers names the environment variable that holds the address of a real broker.
-const testBrokers = "EOSTOP_TEST_BROKERS"
-
 // TestMigration hands an application over between Kafka Streams and this runtime, both ways and back: each goes on at the committed
 // offsets, with the partition times in their metadata, and from the changelogs of the other. In the end the verifier judges all
 // outputs and changelogs from the first record on.
 //
-//	EOSTOP_TEST_BROKERS=HOST:PORT go test -run TestMigration .
+//	EOSTOP_TEST_BROKERS=HOST:PORT go test -run TestMigration ./faults/soak/processes
 func TestMigration(t *testing.T) {
 	broker := os.Getenv(testBrokers)
 	if broker == "" {
@@ -158,12 +154,4 @@ func createSoakTopics(t *testing.T, admin *kadm.Client, app string) {
 	if _, err := admin.CreateTopics(t.Context(), soakPartitions, 1, nil, append(topics, app+"-input")...); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// kafkaStreams is a process of the soak program on Kafka Streams. It says on its output what becomes of it.
-func kafkaStreams(t *testing.T, broker, app, name, dir string, properties ...string) *exec.Cmd {
-	t.Helper()
-	return exec.CommandContext(t.Context(), filepath.Join(".ci", "kafka", "kafka.sh"), slices.Concat([]string{
-		"streams", "bootstrap.servers=" + broker, "application.id=" + app, "client.id=" + name, "state.dir=" + dir,
-	}, properties)...)
 }

@@ -1,6 +1,6 @@
 //go:build unix
 
-package main
+package processes
 
 import (
 	"bufio"
@@ -23,9 +23,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// sideBySide names the environment variable that holds the address of a real broker, for a comparison that takes ten minutes.
-const sideBySide = "EOSTOP_SIDE_BY_SIDE"
-
 // How the comparison is made.
 const (
 	sideRate    = 1000
@@ -37,7 +34,7 @@ const (
 // TestSideBySide stops one of three processes of the same program for longer than its time-outs, on this runtime and on Kafka
 // Streams, with the same broker, load and time-outs. It prints a table and holds only this runtime to what it promises.
 //
-//	EOSTOP_SIDE_BY_SIDE=HOST:PORT go test -run TestSideBySide -timeout 30m -v .
+//	EOSTOP_SIDE_BY_SIDE=HOST:PORT go test -run TestSideBySide -timeout 30m -v ./faults/soak/processes
 func TestSideBySide(t *testing.T) {
 	broker := os.Getenv(sideBySide)
 	if broker == "" {

@@ -1,4 +1,4 @@
-package main
+package processes
 
 import (
 	"context"
@@ -21,7 +21,7 @@ import (
 // others take over meanwhile: by what the group's coordinator tells, they share the partitions with it, and then have all of them and
 // get on with the input.
 //
-//	EOSTOP_TEST_BROKERS=HOST:PORT go test -run TestSeveralProcesses .
+//	EOSTOP_TEST_BROKERS=HOST:PORT go test -run TestSeveralProcesses ./faults/soak/processes
 func TestSeveralProcesses(t *testing.T) {
 	broker := os.Getenv(testBrokers)
 	if broker == "" {

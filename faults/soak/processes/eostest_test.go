@@ -1,6 +1,6 @@
 //go:build unix
 
-package main
+package processes
 
 import (
 	"bufio"
@@ -37,7 +37,7 @@ const (
 // TestEosTestProcesses runs Kafka's own programs of exactly-once tests as three processes, to which something is done while a load
 // runs, and judges every record that they have left.
 //
-//	EOSTOP_TEST_BROKERS=HOST:PORT go test -run TestEosTestProcesses .
+//	EOSTOP_TEST_BROKERS=HOST:PORT go test -run TestEosTestProcesses ./faults/soak/processes
 func TestEosTestProcesses(t *testing.T) {
 	broker := os.Getenv(testBrokers)
 	if broker == "" {
