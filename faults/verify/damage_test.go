@@ -131,3 +131,28 @@ func (d *damager) header() []byte {
 		return d.any().header
 	}
 }
+
+// TestLeftDamage damages what an application has left: the judgement of it comes to an end, too.
+func TestLeftDamage(t *testing.T) {
+	for _, v := range variants() {
+		for _, bare := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, bare %v", v, bare), func(t *testing.T) {
+				inBubble(t, 1, func(c *cluster) {
+					r := v.build(c.rng.Uint64(), 3, 100, 20, bare)
+					d := damager{r, c.rng, v.roles()}
+					changed := false
+					for range 1 + c.rng.IntN(15) {
+						changed = d.damage(r.outputs[d.roles[c.rng.IntN(len(d.roles))]]) || changed
+					}
+					cfg := c.configOf(v)
+					c.leave(&cfg, r)
+					status := c.judgeLeft(left(&cfg, true))
+					if changed && status.Verdict == Clean && !bare && !v.mode.Cached && !v.mode.AtLeastOnce {
+						c.t.Errorf("nothing is found: %+v", status)
+					}
+					c.judgeLeft(left(&cfg, false))
+				})
+			})
+		}
+	}
+}
