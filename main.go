@@ -366,13 +366,18 @@ func (p *program) replay(ctx context.Context) error {
 	if err := loaded.Validate(); err != nil {
 		return err
 	}
-	recording, err := soak.ReadRecording(flags.File)
+	recording, err := soak.OpenRecording(flags.File)
 	if err != nil {
 		return err
 	}
+	defer recording.Close()
 	screen := p.terminal(&loaded.Config)
 	if screen == nil {
-		return ui.Summary(p.stdout, recording.Snapshots[len(recording.Snapshots)-1], nil)
+		last, err := recording.Snapshot(recording.Len() - 1)
+		if err != nil {
+			return err
+		}
+		return ui.Summary(p.stdout, last, nil)
 	}
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()

@@ -171,12 +171,15 @@ func (m *app) take(s *soak.Snapshot) {
 
 // play takes over what has come up in a recording.
 func (m *app) play() {
-	pictures, back := m.player.play(time.Now())
+	pictures, back, err := m.player.play(time.Now())
 	if back {
 		m.hist, m.log = newHistory(), &eventLog{}
 	}
-	for _, s := range pictures[max(0, len(pictures)-2*samplesKept):] {
+	for _, s := range pictures {
 		m.take(s)
+	}
+	if err != nil {
+		m.complain(err.Error())
 	}
 	m.dirty = m.dirty || !m.player.paused // the footer says where it is
 }

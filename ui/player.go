@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sort"
 	"strconv"
 	"time"
 
@@ -13,67 +14,96 @@ import (
 // errRecording is said to whoever wants to do something to a session that is over.
 var errRecording = errors.New("this is a recording: nothing can be done to it")
 
-// Replay shows a recorded session in the dashboard until the user leaves or ctx is cancelled. It returns what Run returns.
+// recording is a session that is over, in pictures.
+type recording interface {
+	Len() int // at least 1
+	At(picture int) time.Time
+	Snapshot(picture int) (*soak.Snapshot, error)
+	FirstFinding() (picture int, ok bool)
+}
+
+// Replay shows a recorded session in the dashboard until the user leaves or ctx is cancelled. It returns what Run returns, or why the
+// first picture cannot be read.
 func Replay(ctx context.Context, r *soak.Recording, o Options) error {
-	return Run(ctx, newPlayer(r), o)
+	p, err := newPlayer(r)
+	if err != nil {
+		return err
+	}
+	return Run(ctx, p, o)
 }
 
 // speeds are how much faster than it was a recording can be played.
 var speeds = []float64{0.25, 0.5, 1, 2, 4, 8, 16, 32, 64}
 
+// picturesOfHistory is how many pictures charts and rates are made of.
+const picturesOfHistory = 2 * samplesKept
+
 // player moves through a recording as time passes. It belongs to the model, which asks it in its event loop.
 type player struct {
-	recording *soak.Recording
-	at        time.Duration // from the first picture
-	shown     int           // index of the last picture that was shown; -1 before the first
-	clock     time.Time     // when at was right
-	speed     int           // index into speeds
+	recording recording
+	picture   *soak.Snapshot // the last that was shown, before that the first
+	at        time.Duration  // from the first picture
+	shown     int            // index of the last picture that was shown; -1 before the first
+	clock     time.Time      // when at was right
+	speed     int            // index into speeds
 	paused    bool
 }
 
-func newPlayer(r *soak.Recording) *player {
-	return &player{recording: r, shown: -1, speed: slices.Index(speeds, 1)}
+func newPlayer(r recording) (*player, error) {
+	first, err := r.Snapshot(0)
+	return &player{recording: r, picture: first, shown: -1, speed: slices.Index(speeds, 1)}, err
 }
 
-// play moves on to now and returns the pictures that are new since it was asked last. Where it went back it says so, and the pictures
-// are all that led there.
-func (p *player) play(now time.Time) (pictures []*soak.Snapshot, back bool) {
+// length is the time from the first picture to the last.
+func (p *player) length() time.Duration { return p.since(p.recording.Len() - 1) }
+
+// since is the time from the first picture to another one.
+func (p *player) since(picture int) time.Duration {
+	return p.recording.At(picture).Sub(p.recording.At(0))
+}
+
+// play moves on to now and returns the pictures that are new since it was asked last, as far as they are remembered. Where it went back
+// it says so, and the pictures are those that led there. It stops at one that cannot be read.
+func (p *player) play(now time.Time) (pictures []*soak.Snapshot, back bool, err error) {
 	if !p.paused && !p.clock.IsZero() {
 		p.at += time.Duration(float64(now.Sub(p.clock)) * speeds[p.speed])
 	}
 	p.clock = now
-	p.at = clamp(p.at, 0, p.recording.Length())
-	if p.at == p.recording.Length() {
+	p.seek(p.at)
+	if p.at == p.length() {
 		p.paused = true
 	}
-	all := p.recording.Snapshots
-	next, exact := slices.BinarySearchFunc(all, all[0].At.Add(p.at), func(s *soak.Snapshot, at time.Time) int { return s.At.Compare(at) })
-	if !exact {
-		next--
-	}
+	next := sort.Search(p.recording.Len(), func(i int) bool { return p.since(i) > p.at }) - 1
 	from := p.shown + 1
 	if back = next < p.shown; back {
 		from = 0
 	}
 	p.shown = next
-	return all[from : next+1], back
+	for i := max(from, next+1-picturesOfHistory); i <= next; i++ {
+		s, err := p.recording.Snapshot(i)
+		if err != nil {
+			p.paused = true
+			return pictures, back, err
+		}
+		p.picture, pictures = s, append(pictures, s)
+	}
+	return pictures, back, nil
 }
 
 // seek goes to another moment.
-func (p *player) seek(to time.Duration) { p.at = clamp(to, 0, p.recording.Length()) }
+func (p *player) seek(to time.Duration) { p.at = clamp(to, 0, p.length()) }
 
 // step goes to a picture before or behind the present one, and stays there.
 func (p *player) step(n int) {
-	all := p.recording.Snapshots
 	p.paused = true
-	p.seek(all[clamp(p.shown+n, 0, len(all)-1)].At.Sub(all[0].At))
+	p.seek(p.since(clamp(p.shown+n, 0, p.recording.Len()-1)))
 }
 
 // act is what the keys do that only a recording has; false for others.
 func (p *player) act(a action) bool {
 	switch a {
 	case actFreeze:
-		if p.paused = !p.paused; !p.paused && p.at == p.recording.Length() {
+		if p.paused = !p.paused; !p.paused && p.at == p.length() {
 			p.at = 0
 		}
 	case actBack:
@@ -93,9 +123,9 @@ func (p *player) act(a action) bool {
 	case actFaster:
 		p.speed = min(len(speeds)-1, p.speed+1)
 	case actFinding:
-		if at, found := p.recording.FirstFinding(); found {
+		if picture, found := p.recording.FirstFinding(); found {
 			p.paused = true
-			p.seek(at)
+			p.seek(p.since(picture))
 		}
 	default:
 		return false
@@ -110,11 +140,11 @@ func (p *player) draw(v *view, c *sheet) {
 		state = "paused"
 	}
 	c.text(" REPLAY ", v.styles.warnBadge)
-	c.text(" "+clock(p.at)+" of "+clock(p.recording.Length())+" "+state+" ", v.styles.bold)
+	c.text(" "+clock(p.at)+" of "+clock(p.length())+" "+state+" ", v.styles.bold)
 	hint := first(c.width-c.col-14, "space plays, [ ] 10 s, { } a minute, , . a step, < > speed, ! the first finding, q leaves", "space plays, [ ] 10 s, ! finding, q leaves", "q leaves")
 	if room := c.width - c.col - width(hint) - 3; room >= 8 {
 		done := 0
-		if n := p.recording.Length(); n > 0 {
+		if n := p.length(); n > 0 {
 			done = int(float64(room) * float64(p.at) / float64(n))
 		}
 		c.fill("=", done, v.styles.ok)
@@ -124,7 +154,7 @@ func (p *player) draw(v *view, c *sheet) {
 }
 
 // Snapshot, Done and the rest make it a Session.
-func (p *player) Snapshot() *soak.Snapshot { return p.recording.Snapshots[max(0, p.shown)] }
+func (p *player) Snapshot() *soak.Snapshot { return p.picture }
 
 // Done is never closed: a recording stays on the screen at its end.
 func (p *player) Done() <-chan struct{} { return nil }

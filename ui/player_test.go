@@ -11,14 +11,53 @@ import (
 	"eostop/faults/soak"
 )
 
+// album is a recording in memory. One of its pictures may be unreadable.
+type album struct {
+	pictures []*soak.Snapshot
+	torn     *soak.Snapshot
+}
+
+var errTorn = errors.New("torn")
+
 // recorded is the scene as a recording: 2 minutes and a half, a picture each half second.
-func recorded() *soak.Recording { return &soak.Recording{Snapshots: scene()} }
+func recorded() *album { return &album{pictures: scene()} }
+
+func (a *album) Len() int           { return len(a.pictures) }
+func (a *album) At(i int) time.Time { return a.pictures[i].At }
+
+func (a *album) Snapshot(i int) (*soak.Snapshot, error) {
+	if a.pictures[i] == a.torn {
+		return nil, errTorn
+	}
+	return a.pictures[i], nil
+}
+
+func (a *album) FirstFinding() (int, bool) {
+	i := slices.IndexFunc(a.pictures, func(s *soak.Snapshot) bool { return s.Found != nil })
+	return i, i >= 0
+}
+
+// playerOf returns a player before its first picture.
+func playerOf(t *testing.T, a *album) *player {
+	t.Helper()
+	p, err := newPlayer(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
 
 func TestPlayer(t *testing.T) {
 	start := time.Unix(1000, 0)
-	p := newPlayer(recorded())
-	all := p.recording.Snapshots
-	pictures := func(at time.Duration) ([]*soak.Snapshot, bool) { return p.play(start.Add(at)) }
+	a := recorded()
+	p, all := playerOf(t, a), a.pictures
+	pictures := func(at time.Duration) ([]*soak.Snapshot, bool) {
+		got, back, err := p.play(start.Add(at))
+		if err != nil {
+			t.Error(err)
+		}
+		return got, back
+	}
 	if got, back := pictures(0); len(got) != 1 || got[0] != all[0] || back {
 		t.Fatalf("%d pictures at first, back %v", len(got), back)
 	}
@@ -47,7 +86,7 @@ func TestPlayer(t *testing.T) {
 		t.Error("it plays while it is paused")
 	}
 	p.act(actFreeze)
-	if pictures(2 * time.Hour); p.at != p.recording.Length() || !p.paused || p.Snapshot() != all[len(all)-1] {
+	if pictures(2 * time.Hour); p.at != p.length() || !p.paused || p.Snapshot() != all[len(all)-1] {
 		t.Errorf("the end: %v, paused %v", p.at, p.paused)
 	}
 	p.act(actFreeze) // from the beginning again
@@ -72,24 +111,52 @@ func TestPlayer(t *testing.T) {
 // TestPlayerFindsTheFirstSign jumps to the picture in which the run has failed.
 func TestPlayerFindsTheFirstSign(t *testing.T) {
 	r := recorded()
-	r.Snapshots = slices.Clone(r.Snapshots)
-	for i := 100; i < len(r.Snapshots); i++ {
-		s := *r.Snapshots[i]
+	r.pictures = slices.Clone(r.pictures)
+	for i := 100; i < len(r.pictures); i++ {
+		s := *r.pictures[i]
 		s.Found = &soak.ReportFound{By: "lost"}
-		r.Snapshots[i] = &s
+		r.pictures[i] = &s
 	}
-	p := newPlayer(r)
-	p.play(time.Unix(0, 0))
+	p := playerOf(t, r)
+	_, _, early := p.play(time.Unix(0, 0))
 	p.act(actFinding)
-	if p.play(time.Unix(5, 0)); p.Snapshot() != r.Snapshots[100] || !p.paused {
-		t.Errorf("at %v", p.at)
+	if _, _, err := p.play(time.Unix(5, 0)); early != nil || err != nil || p.Snapshot() != r.pictures[100] || !p.paused {
+		t.Errorf("at %v: %v", p.at, err)
 	}
+}
+
+// TestUnreadablePicture: the player stops in front of it and says why, and others can be seen still.
+func TestUnreadablePicture(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := recorded()
+		r.torn = r.pictures[20]
+		m := newApp(playerOf(t, r), plainOptions())
+		m.w, m.h = 120, 40
+		m.poll()
+		time.Sleep(20 * time.Second)
+		m.poll()
+		if screen := m.render(); !m.player.paused || m.player.Snapshot() != r.pictures[19] || !strings.Contains(screen, errTorn.Error()) {
+			t.Errorf("paused %v:\n%s", m.player.paused, screen)
+		}
+		press(m, "[")
+		if m.poll(); m.player.Snapshot() != r.pictures[19] || m.live != r.pictures[19] {
+			t.Error("it went past the picture")
+		}
+		press(m, "[")
+		if m.poll(); m.player.Snapshot() != r.pictures[0] || m.live != r.pictures[0] {
+			t.Error("it cannot go back")
+		}
+		r.torn = r.pictures[0]
+		if _, err := newPlayer(r); !errors.Is(err, errTorn) {
+			t.Errorf("%v", err)
+		}
+	})
 }
 
 // TestReplayShowsTheSameAsTheSession: going back and on again shows at each moment what was shown when it came up first.
 func TestReplayShowsTheSameAsTheSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newApp(newPlayer(recorded()), plainOptions())
+		m := newApp(playerOf(t, recorded()), plainOptions())
 		m.w, m.h = 120, 40
 		look := func() string {
 			m.poll()

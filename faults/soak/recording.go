@@ -2,69 +2,120 @@ package soak
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
 	"os"
 	"time"
 
 	"eostop/runtime/journal"
 )
 
-// Recording is a session log that was read back.
+// picturesKept bounds how many pictures of a recording are kept decoded, of about 50 kB each: those that were asked for last.
+const picturesKept = 2500
+
+// Recording is a session log that can be read at any of its times. Its pictures stay in the file, for one of a day holds gigabytes of
+// them. It belongs to one goroutine.
 type Recording struct {
-	// Snapshots are in the order of their time, at least one. The events of each are those that were known then.
-	Snapshots []*Snapshot
-	// Dropped is how many lines of the beginning were given up before the log was written.
-	Dropped uint64
+	file     *os.File
+	pictures []placed        // in the order of their time, at least one
+	events   []journal.Event // of all the log
+	found    int             // index of the first picture which shows that the run has failed; negative = none does
+	kept     map[int]*Snapshot
+	order    []int // of kept, oldest first
 }
 
-// ReadRecording reads a session log, as --session or an export writes it. Its error is a UsageError that names file and line.
-func ReadRecording(path string) (*Recording, error) {
+// placed is a snapshot in the log.
+type placed struct {
+	at     time.Time
+	line   journal.Place
+	events int // that were known then
+}
+
+// outline is what is read of every snapshot.
+type outline struct {
+	At    time.Time `json:"at"`
+	Found *struct{} `json:"found"`
+}
+
+// OpenRecording opens a session log, as --session or an export writes it. Its error is a UsageError that names file and line.
+func OpenRecording(path string) (*Recording, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, Usagef("session log: %w", err)
 	}
-	defer file.Close()
-	r := &Recording{}
-	var events []journal.Event
-	header, err := journal.Read(file, journal.Reader{
-		Event: func(e journal.Event) error {
-			events = append(events, e)
-			return nil
-		},
-		Snapshot: func(_ time.Time, text json.RawMessage) error {
-			snap := new(Snapshot)
-			if err := json.Unmarshal(text, snap); err != nil {
-				return err
-			}
-			if n := len(r.Snapshots); n > 0 && !snap.At.After(r.Snapshots[n-1].At) {
-				return nil // the last picture is written once more at the end
-			}
-			// What is appended later does not touch these.
-			snap.Events = events[max(0, len(events)-journalEvents):len(events):len(events)]
-			r.Snapshots = append(r.Snapshots, snap)
-			return nil
-		},
-	})
-	if err != nil {
-		return nil, Usagef("session log %s: %w", path, err)
+	r := &Recording{file: file, found: -1, kept: make(map[int]*Snapshot)}
+	if err := r.index(); err != nil {
+		r.Close()
+		return nil, Usagef("session log %s%w", path, err)
 	}
-	if len(r.Snapshots) == 0 {
-		return nil, Usagef("session log %s holds no pictures to show; record with session.snapshot_interval above 0s", path)
-	}
-	r.Dropped = header.Dropped
 	return r, nil
 }
 
-// Length is the time from the first picture to the last.
-func (r *Recording) Length() time.Duration {
-	return r.Snapshots[len(r.Snapshots)-1].At.Sub(r.Snapshots[0].At)
+// index finds the pictures. Its errors continue the name of the log.
+func (r *Recording) index() error {
+	_, err := journal.Read(r.file, journal.Reader{
+		Event: func(e journal.Event) error {
+			r.events = append(r.events, e)
+			return nil
+		},
+		Snapshot: func(_ time.Time, text json.RawMessage, line journal.Place) error {
+			var o outline
+			if err := json.Unmarshal(text, &o); err != nil {
+				return err
+			}
+			n := len(r.pictures)
+			if n > 0 && !o.At.After(r.pictures[n-1].at) {
+				return nil // the last picture is written once more at the end
+			}
+			if o.Found != nil && r.found < 0 {
+				r.found = n
+			}
+			r.pictures = append(r.pictures, placed{o.At, line, len(r.events)})
+			return nil
+		},
+	})
+	switch {
+	case err != nil:
+		return fmt.Errorf(": %w", err)
+	case len(r.pictures) == 0:
+		return errors.New(" holds no pictures to show; record with session.snapshot_interval above 0s")
+	}
+	return nil
 }
 
-// FirstFinding is when the recording first shows that the run has failed, counted from its first picture; false if it never does.
-func (r *Recording) FirstFinding() (time.Duration, bool) {
-	for _, s := range r.Snapshots {
-		if s.Found != nil {
-			return s.At.Sub(r.Snapshots[0].At), true
-		}
+// Close closes the log.
+func (r *Recording) Close() {
+	_ = r.file.Close() // nothing was written
+}
+
+// Len is the number of pictures, at least 1.
+func (r *Recording) Len() int { return len(r.pictures) }
+
+// At is the time of a picture.
+func (r *Recording) At(i int) time.Time { return r.pictures[i].at }
+
+// FirstFinding is the first picture which shows that the run has failed; false if none does.
+func (r *Recording) FirstFinding() (int, bool) { return r.found, r.found >= 0 }
+
+// Snapshot reads a picture. Its events are those that were known then.
+func (r *Recording) Snapshot(i int) (*Snapshot, error) {
+	if s := r.kept[i]; s != nil {
+		return s, nil
 	}
-	return 0, false
+	p := &r.pictures[i]
+	s := new(Snapshot)
+	text, err := journal.ReadSnapshot(r.file, p.line)
+	if err == nil {
+		err = json.Unmarshal(text, s)
+	}
+	if err != nil {
+		return nil, Usagef("session log %s: the snapshot at byte %d: %w", r.file.Name(), p.line.Offset, err)
+	}
+	s.Events = r.events[max(0, p.events-journalEvents):p.events:p.events]
+	if len(r.order) == picturesKept {
+		delete(r.kept, r.order[0])
+		r.order = r.order[1:]
+	}
+	r.kept[i], r.order = s, append(r.order, i)
+	return s, nil
 }

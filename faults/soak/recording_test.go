@@ -25,21 +25,28 @@ func TestRecording(t *testing.T) {
 			shown[snap.Seq] = snap
 		}
 	})
-	r, err := ReadRecording(path)
+	r, err := OpenRecording(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := len(r.Snapshots); n < 20 || r.Length() < 20*time.Second || r.Dropped != 0 {
-		t.Errorf("%d pictures of %v, %d lines dropped", n, r.Length(), r.Dropped)
+	defer r.Close()
+	if length := r.At(r.Len() - 1).Sub(r.At(0)); r.Len() < 20 || length < 20*time.Second {
+		t.Errorf("%d pictures of %v", r.Len(), length)
 	}
 	if _, found := r.FirstFinding(); found {
 		t.Error("the run was clean")
 	}
 	compared := 0
-	for i, s := range r.Snapshots {
-		if i > 0 && (!s.At.After(r.Snapshots[i-1].At) || len(s.Events) < len(r.Snapshots[i-1].Events)) {
+	end := &Snapshot{}
+	for i := range r.Len() {
+		s, err := r.Snapshot(i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i > 0 && (!s.At.After(end.At) || len(s.Events) < len(end.Events)) || !s.At.Equal(r.At(i)) {
 			t.Errorf("picture %d is not behind the one before", i)
 		}
+		end = s
 		for _, e := range s.Events {
 			if e.At.After(s.At.Add(time.Second)) {
 				t.Errorf("picture %d knows an event of %v at %v", i, e.At, s.At)
@@ -56,7 +63,6 @@ func TestRecording(t *testing.T) {
 	if compared == 0 {
 		t.Error("no picture could be compared with what was shown")
 	}
-	end := r.Snapshots[len(r.Snapshots)-1]
 	if end.Phase != PhaseStopped || end.Verify.Verdict != "clean" || len(end.Cuts) != 1 || len(end.Instances) != 3 || end.Processed == 0 {
 		t.Errorf("the end: %+v", end)
 	}
@@ -83,10 +89,14 @@ func TestRecording(t *testing.T) {
 			if err := os.WriteFile(path, tt.text, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			r, err := ReadRecording(path)
+			r, err := OpenRecording(path)
 			if tt.want == "" {
-				if err != nil || len(r.Snapshots) == 0 {
-					t.Errorf("%v", err)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer r.Close()
+				if s, err := r.Snapshot(r.Len() - 1); err != nil || s.ApplicationID == "" {
+					t.Errorf("the last picture %+v, %v", s, err)
 				}
 				return
 			}
@@ -94,5 +104,51 @@ func TestRecording(t *testing.T) {
 				t.Errorf("%v, want %s", err, tt.want)
 			}
 		})
+	}
+}
+
+// TestLongRecording has more pictures than are kept in memory.
+func TestLongRecording(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "long.jsonl")
+	text := []byte(`{"type":"header","schema":1,"at":"2000-01-01T00:00:00Z"}` + "\n")
+	at := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+	const pictures = picturesKept + 200
+	for i := range pictures {
+		snap := Snapshot{Seq: uint64(i), At: at.Add(time.Duration(i) * time.Second)}
+		if i >= 70 {
+			snap.Found = &ReportFound{By: "lost"}
+		}
+		line, err := json.Marshal(map[string]any{"type": "snapshot", "at": snap.At, "snapshot": snap})
+		if err != nil {
+			t.Fatal(err)
+		}
+		text = append(append(text, line...), '\n')
+	}
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r, err := OpenRecording(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if first, found := r.FirstFinding(); r.Len() != pictures || !found || first != 70 {
+		t.Errorf("%d pictures, the first that shows a finding is %d", r.Len(), first)
+	}
+	for range 2 {
+		for i := range pictures {
+			if s, err := r.Snapshot(i); err != nil || s.Seq != uint64(i) {
+				t.Fatalf("picture %d: %+v, %v", i, s, err)
+			}
+		}
+	}
+	if len(r.kept) != picturesKept || len(r.order) != picturesKept {
+		t.Errorf("%d pictures are kept, want %d", len(r.kept), picturesKept)
+	}
+	if err := os.Truncate(path, 100); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Snapshot(0); err == nil || !strings.Contains(err.Error(), path+": the snapshot at byte ") {
+		t.Errorf("%v", err)
 	}
 }

@@ -20,7 +20,13 @@ type Header struct {
 // Reader takes in what a session log holds, in its order.
 type Reader struct {
 	Event    func(Event) error
-	Snapshot func(at time.Time, snapshot json.RawMessage) error // not of those that could not be encoded
+	Snapshot func(at time.Time, snapshot json.RawMessage, line Place) error // not of those that could not be encoded
+}
+
+// Place is where a line of a session log is, in bytes.
+type Place struct {
+	Offset int64
+	Size   int
 }
 
 // anyLine is what is looked at to tell lines apart.
@@ -33,6 +39,7 @@ type anyLine struct {
 func Read(log io.Reader, to Reader) (Header, error) {
 	var header Header
 	in := bufio.NewReaderSize(log, 1<<16)
+	var at Place
 	for number := 1; ; number++ {
 		line, err := in.ReadBytes('\n')
 		switch {
@@ -43,11 +50,13 @@ func Read(log io.Reader, to Reader) (Header, error) {
 		case err != nil:
 			return header, fmt.Errorf("line %d: %w", number, err)
 		}
+		at.Size = len(line)
 		if number == 1 {
 			header, err = readHeader(line)
 		} else {
-			err = to.line(line)
+			err = to.line(line, at)
 		}
+		at.Offset += int64(at.Size)
 		if err != nil {
 			return header, fmt.Errorf("line %d: %w", number, err)
 		}
@@ -65,7 +74,18 @@ func readHeader(line []byte) (Header, error) {
 	return Header{h.At, h.Dropped, h.Session}, nil
 }
 
-func (r Reader) line(line []byte) error {
+// ReadSnapshot reads the snapshot of one line once more.
+func ReadSnapshot(log io.ReaderAt, at Place) (json.RawMessage, error) {
+	line := make([]byte, at.Size)
+	if _, err := log.ReadAt(line, at.Offset); err != nil {
+		return nil, err
+	}
+	var s snapshotLine
+	err := json.Unmarshal(line, &s)
+	return s.Snapshot, err
+}
+
+func (r Reader) line(line []byte, at Place) error {
 	line = bytes.TrimSpace(line)
 	var kind anyLine
 	if err := json.Unmarshal(line, &kind); err != nil {
@@ -86,7 +106,7 @@ func (r Reader) line(line []byte) error {
 		if s.Snapshot == nil {
 			return nil
 		}
-		return r.Snapshot(s.At, s.Snapshot)
+		return r.Snapshot(s.At, s.Snapshot, at)
 	}
 	return nil
 }
