@@ -100,7 +100,8 @@ func (m *app) Init() tea.Cmd {
 // View returns the last frame. Drawing is part of Update, where a panic can end the program in good order.
 func (m *app) View() string { return m.frame }
 
-// Update never waits: what may take its time runs as a command.
+// Update never waits: what may take its time runs as a command. A jump in a recording reads up to ten minutes of it first, which takes
+// half a second.
 func (m *app) Update(msg tea.Msg) (model tea.Model, cmd tea.Cmd) {
 	defer func() {
 		if r := recover(); r != nil {

@@ -35,7 +35,7 @@ func Replay(ctx context.Context, r *soak.Recording, o Options) error {
 // speeds are how much faster than it was a recording can be played.
 var speeds = []float64{0.25, 0.5, 1, 2, 4, 8, 16, 32, 64}
 
-// picturesOfHistory is how many pictures charts and rates are made of.
+// picturesOfHistory is how many pictures at most charts and rates are made of.
 const picturesOfHistory = 2 * samplesKept
 
 // player moves through a recording as time passes. It belongs to the model, which asks it in its event loop.
@@ -63,7 +63,7 @@ func (p *player) since(picture int) time.Duration {
 }
 
 // play moves on to now and returns the pictures that are new since it was asked last, as far as they are remembered. Where it went back
-// it says so, and the pictures are those that led there. It stops at one that cannot be read.
+// it says so, and the pictures are those that led there. It does not go to a picture that cannot be read, and stops.
 func (p *player) play(now time.Time) (pictures []*soak.Snapshot, back bool, err error) {
 	if !p.paused && !p.clock.IsZero() {
 		p.at += time.Duration(float64(now.Sub(p.clock)) * speeds[p.speed])
@@ -73,21 +73,33 @@ func (p *player) play(now time.Time) (pictures []*soak.Snapshot, back bool, err 
 	if p.at == p.length() {
 		p.paused = true
 	}
-	next := sort.Search(p.recording.Len(), func(i int) bool { return p.since(i) > p.at }) - 1
+	to := p.first(p.at+1) - 1
+	if to == p.shown {
+		return nil, false, nil
+	}
+	picture, err := p.recording.Snapshot(to)
+	if err != nil {
+		p.paused = true
+		p.seek(p.since(max(0, p.shown)))
+		return nil, false, err
+	}
 	from := p.shown + 1
-	if back = next < p.shown; back {
+	if back = to < p.shown; back {
 		from = 0
 	}
-	p.shown = next
-	for i := max(from, next+1-picturesOfHistory); i <= next; i++ {
-		s, err := p.recording.Snapshot(i)
-		if err != nil {
-			p.paused = true
-			return pictures, back, err
+	from = max(from, p.first(p.since(to)-samplesKept*time.Second), to+1-picturesOfHistory)
+	for i := from; i < to; i++ {
+		if s, err := p.recording.Snapshot(i); err == nil { // a gap in the history is no reason not to show what there is
+			pictures = append(pictures, s)
 		}
-		p.picture, pictures = s, append(pictures, s)
 	}
-	return pictures, back, nil
+	p.shown, p.picture = to, picture
+	return append(pictures, picture), back, nil
+}
+
+// first is the index of the first picture at a time or after it.
+func (p *player) first(at time.Duration) int {
+	return sort.Search(p.recording.Len(), func(i int) bool { return p.since(i) >= at })
 }
 
 // seek goes to another moment.

@@ -125,27 +125,39 @@ func TestPlayerFindsTheFirstSign(t *testing.T) {
 	}
 }
 
-// TestUnreadablePicture: the player stops in front of it and says why, and others can be seen still.
+// TestUnreadablePicture: the player stops in front of it and says why, and all others can be seen still.
 func TestUnreadablePicture(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := recorded()
 		r.torn = r.pictures[20]
 		m := newApp(playerOf(t, r), plainOptions())
 		m.w, m.h = 120, 40
-		m.poll()
-		time.Sleep(20 * time.Second)
-		m.poll()
-		if screen := m.render(); !m.player.paused || m.player.Snapshot() != r.pictures[19] || !strings.Contains(screen, errTorn.Error()) {
+		shows := func(picture int) {
+			t.Helper()
+			m.poll()
+			if p := m.player; p.Snapshot() != r.pictures[picture] || m.live != r.pictures[picture] || p.shown != picture || p.since(picture) > p.at {
+				t.Errorf("it shows picture %d at %v, want %d", p.shown, p.at, picture)
+			}
+		}
+		shows(0)
+		time.Sleep(9900 * time.Millisecond)
+		shows(19)
+		time.Sleep(100 * time.Millisecond)
+		shows(19)
+		if screen := m.render(); !m.player.paused || !strings.Contains(screen, errTorn.Error()) {
 			t.Errorf("paused %v:\n%s", m.player.paused, screen)
 		}
-		press(m, "[")
-		if m.poll(); m.player.Snapshot() != r.pictures[19] || m.live != r.pictures[19] {
-			t.Error("it went past the picture")
+		press(m, ".")
+		shows(19)
+		press(m, "]")
+		shows(39)
+		if last := m.hist.last; last != r.pictures[39] {
+			t.Errorf("the history ends at %v", last.At)
 		}
+		press(m, ",")
+		shows(38)
 		press(m, "[")
-		if m.poll(); m.player.Snapshot() != r.pictures[0] || m.live != r.pictures[0] {
-			t.Error("it cannot go back")
-		}
+		shows(18)
 		r.torn = r.pictures[0]
 		if _, err := newPlayer(r); !errors.Is(err, errTorn) {
 			t.Errorf("%v", err)

@@ -33,6 +33,7 @@ type Broker struct {
 	network network
 	cluster *kfake.Cluster
 	conns   connBook
+	epochs  epochs
 
 	// lateness says how much later than it should the next producer's transactions are aborted; nil for not at all.
 	lateness atomic.Pointer[func() time.Duration]
@@ -103,6 +104,7 @@ func Start(cfg Config) (*Broker, error) {
 	})
 	b.addrs = b.cluster.ListenAddrs()
 	b.keepWaiting()
+	b.refuseOldEpochs()
 	if cfg.Settle > 0 {
 		if err := b.settle(cfg.Settle); err != nil {
 			b.Close()

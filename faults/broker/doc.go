@@ -17,6 +17,8 @@
 //     reports it as an operating system would.
 //   - A member whose join or sync waits for another member is expelled after its session time-out and never answered, as
 //     nobody heartbeats while waiting. Heartbeats are sent in its name.
+//   - A batch of a fenced producer is refused with INVALID_TXN_STATE, where its partition is in no transaction of the present
+//     epoch. It is answered with INVALID_PRODUCER_EPOCH, as far as a later epoch was seen in a request.
 //   - A node that was removed goes on to answer on its connections, with NOT_COORDINATOR for good. They are ended.
 //   - Markers, aborts and coordinators are never slow. [Broker.SlowMarkers], [Broker.SlowAborts], [Broker.LoadCoordinators] and
 //     Config.Settle make them so.

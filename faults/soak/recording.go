@@ -4,19 +4,22 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"time"
 
 	"eostop/runtime/journal"
 )
 
-// picturesKept bounds how many pictures of a recording are kept decoded, of about 50 kB each: those that were asked for last.
+// picturesKept bounds how many pictures of a recording are kept decoded, of about 50 kB each: those that were read last.
 const picturesKept = 2500
 
 // Recording is a session log that can be read at any of its times. Its pictures stay in the file, for one of a day holds gigabytes of
 // them. It belongs to one goroutine.
 type Recording struct {
+	path     string
 	file     *os.File
+	copied   bool            // the file is a copy, for the log comes out of a pipe
 	pictures []placed        // in the order of their time, at least one
 	events   []journal.Event // of all the log
 	found    int             // index of the first picture which shows that the run has failed; negative = none does
@@ -39,16 +42,39 @@ type outline struct {
 
 // OpenRecording opens a session log, as --session or an export writes it. Its error is a UsageError that names file and line.
 func OpenRecording(path string) (*Recording, error) {
-	file, err := os.Open(path)
-	if err != nil {
+	r := &Recording{path: path, found: -1, kept: make(map[int]*Snapshot)}
+	if err := r.open(); err != nil {
 		return nil, Usagef("session log: %w", err)
 	}
-	r := &Recording{file: file, found: -1, kept: make(map[int]*Snapshot)}
 	if err := r.index(); err != nil {
 		r.Close()
 		return nil, Usagef("session log %s%w", path, err)
 	}
 	return r, nil
+}
+
+// open opens the log, or a copy of one that cannot be read twice.
+func (r *Recording) open() error {
+	log, err := os.Open(r.path)
+	if err != nil {
+		return err
+	}
+	r.file = log
+	if info, err := log.Stat(); err != nil || info.Mode().IsRegular() || info.IsDir() {
+		return err
+	}
+	defer log.Close()
+	if r.file, err = os.CreateTemp("", "eostop-replay-*.jsonl"); err != nil {
+		return err
+	}
+	r.copied = true
+	if _, err = io.Copy(r.file, log); err == nil {
+		_, err = r.file.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		r.Close()
+	}
+	return err
 }
 
 // index finds the pictures. Its errors continue the name of the log.
@@ -85,7 +111,10 @@ func (r *Recording) index() error {
 
 // Close closes the log.
 func (r *Recording) Close() {
-	_ = r.file.Close() // nothing was written
+	_ = r.file.Close() // nothing was written that is needed
+	if r.copied {
+		_ = os.Remove(r.file.Name())
+	}
 }
 
 // Len is the number of pictures, at least 1.
@@ -109,7 +138,7 @@ func (r *Recording) Snapshot(i int) (*Snapshot, error) {
 		err = json.Unmarshal(text, s)
 	}
 	if err != nil {
-		return nil, Usagef("session log %s: the snapshot at byte %d: %w", r.file.Name(), p.line.Offset, err)
+		return nil, Usagef("session log %s: line %d: snapshot: %w", r.path, p.line.Line, err)
 	}
 	s.Events = r.events[max(0, p.events-journalEvents):p.events:p.events]
 	if len(r.order) == picturesKept {

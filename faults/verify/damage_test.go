@@ -45,6 +45,36 @@ func TestAnyDamage(t *testing.T) {
 	}
 }
 
+// TestStrangeRepetition has an output come once more, under a key that no input has. That may be at any distance from the first.
+func TestStrangeRepetition(t *testing.T) {
+	for _, v := range variants() {
+		if v.model == ModelPassthrough {
+			continue // its model keeps no keys
+		}
+		for _, role := range v.roles() {
+			t.Run(v.String()+"/"+role, func(t *testing.T) {
+				for range plays(5) {
+					seed := newSeed()
+					r := v.build(seed, 3, 400, 20, false)
+					first := r.pick(role, int(seed%200))
+					if first.index < 0 {
+						continue
+					}
+					again := *r.at(first)
+					again.key = []byte("another")
+					log := r.outputs[role][first.partition]
+					at := first.index + 1 + int(seed%7)*(len(log)-first.index-1)/6
+					r.outputs[role][first.partition] = slices.Insert(log, at, again)
+					want := finding{kinds: []string{KindUnexpected}, output: spot{role, first.partition, at}.output()}
+					if _, s := r.feed(feeding{seed: seed, outputBias: 0.5}); s.Verdict != Violation || !want.in(s.Witnesses) {
+						t.Fatalf("seed %d: want %+v, verdict %s with %+v", seed, want, s.Verdict, s.Witnesses)
+					}
+				}
+			})
+		}
+	}
+}
+
 // damager damages records at random.
 type damager struct {
 	*reference

@@ -74,6 +74,9 @@ func (t *tracker) match(b *backlog, n int64, o *outputRecord, ordered, forced bo
 	e := b.at(n)
 	s := o.stream
 	switch {
+	case e.Unit == noUnit:
+		t.report(KindUnexpected, o, t.inputName(b.partition, e.offset), "the input has no effect")
+		return true
 	case (e.lost | e.seen | e.skipped).Has(s) && t.strange(o):
 		t.report(KindUnexpected, o, t.inputName(b.partition, e.offset), "no input has this key")
 		return true
@@ -95,7 +98,7 @@ func (t *tracker) match(b *backlog, n int64, o *outputRecord, ordered, forced bo
 		}
 	}
 	f := Finding{Wrong: "the input owes no output here"}
-	if e.Unit != noUnit && (owed || !t.lax) {
+	if owed || !t.lax {
 		f = t.model.Check(s, &e.Effect, o.key, o.value)
 	}
 	if owed && !f.More && t.streams[s].Latency && t.counted(b, e) {
@@ -227,6 +230,10 @@ func (t *tracker) late(o *outputRecord) {
 		return
 	}
 	input := t.originName(o.provenance)
+	if _, idle := t.idle.names[inputOrigin(o.provenance)]; idle {
+		t.report(KindUnexpected, o, input, "the input has no effect")
+		return
+	}
 	if t.strange(o) {
 		t.report(KindUnexpected, o, input, "no input has this key")
 		return

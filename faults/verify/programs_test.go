@@ -165,6 +165,9 @@ func referenceEosTest(further bool) program {
 		roles:   map[string]string{storeEosMin: "min", storeEosSum: "sum"},
 		forward: make(map[string]func(*reference, int, message, []byte, []byte)),
 		step: func(r *reference, sub, p int, m message) {
+			if m.key == nil || len(m.value) != 4 {
+				return
+			}
 			n := int32(binary.BigEndian.Uint32(m.value))
 			if sub == 1 {
 				r.putValue(storeEosMax, p, m, short(max(n, kept(r, storeEosMax, p, m, math.MinInt32))))
@@ -186,7 +189,14 @@ func referenceEosTest(further bool) program {
 			if r.wild {
 				n = int32(r.rng.Uint32())
 			}
-			return fmt.Append(nil, r.rng.IntN(keys)), short(n)
+			key, value := fmt.Append(nil, r.rng.IntN(keys)), short(n)
+			switch r.rng.IntN(60) {
+			case 0:
+				key = nil
+			case 1:
+				value = value[1:]
+			}
+			return key, value
 		},
 	}
 	if further {

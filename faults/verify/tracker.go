@@ -95,6 +95,7 @@ type tracker struct {
 	lanes    map[lane]int64
 	missing  map[owedName]lostOutput
 	recent   recent
+	idle     remembered[owedName, struct{}] // inputs without effects
 	undone   undone
 	early    remembered[owedName, *early]
 	queues   []map[int32]*queue // by stream and output partition
@@ -184,6 +185,7 @@ func (t *tracker) origin(r *inputRecord) (Provenance, bool) {
 func (t *tracker) push(b *backlog, seq int64, r *inputRecord) {
 	if len(t.effects) == 0 {
 		t.effects = append(t.effects, Effect{Unit: noUnit})
+		t.idle.put(inputOrigin(Provenance{Run: b.runs[len(b.runs)-1], Partition: r.partition, Sequence: seq}), struct{}{})
 	}
 	if len(t.effects) > 1 {
 		slices.SortFunc(t.effects, func(x, y Effect) int { return cmp.Compare(x.Unit, y.Unit) })

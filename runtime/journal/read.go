@@ -23,10 +23,11 @@ type Reader struct {
 	Snapshot func(at time.Time, snapshot json.RawMessage, line Place) error // not of those that could not be encoded
 }
 
-// Place is where a line of a session log is, in bytes.
+// Place is where a line of a session log is.
 type Place struct {
+	Line   int // counted from 1
 	Offset int64
-	Size   int
+	Size   int // in bytes
 }
 
 // anyLine is what is looked at to tell lines apart.
@@ -50,7 +51,7 @@ func Read(log io.Reader, to Reader) (Header, error) {
 		case err != nil:
 			return header, fmt.Errorf("line %d: %w", number, err)
 		}
-		at.Size = len(line)
+		at.Line, at.Size = number, len(line)
 		if number == 1 {
 			header, err = readHeader(line)
 		} else {
