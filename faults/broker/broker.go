@@ -34,6 +34,7 @@ type Broker struct {
 	cluster *kfake.Cluster
 	conns   connBook
 	epochs  epochs
+	beats   beats
 
 	// lateness says how much later than it should the next producer's transactions are aborted; nil for not at all.
 	lateness atomic.Pointer[func() time.Duration]
@@ -145,6 +146,7 @@ func (b *Broker) Close() {
 	}
 	<-b.turn
 	b.background.Wait() // not with the token, which it may wait for
+	b.beats.close()
 }
 
 // use calls fn with the cluster, unless the broker is closed. Calls come one after another, as they do in kfake, where

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
@@ -53,17 +54,20 @@ func (b *Broker) wait(state, group, member string, instance *string) {
 	})
 }
 
-// heartbeat sends heartbeats in a member's name until its group is past the state or the generation.
+// heartbeat sends heartbeats in a member's name until its group is past the state or the generation. The first goes at once: a join
+// does not count as one.
 func (b *Broker) heartbeat(state string, beat *kmsg.HeartbeatRequest) {
-	var client *kgo.Client
-	defer func() {
-		if client != nil {
-			client.Close()
-		}
-	}()
+	client, err := b.beats.client(b)
+	if err != nil {
+		return
+	}
 	tick := time.NewTicker(patience)
 	defer tick.Stop()
 	for {
+		ctx, cancel := context.WithTimeout(b.ctx, patience)
+		// An answer tells nothing that the group does not: that it rebalances, or that the member has left.
+		_, _ = beat.RequestWith(ctx, client)
+		cancel()
 		select {
 		case <-tick.C:
 		case <-b.ctx.Done():
@@ -72,16 +76,33 @@ func (b *Broker) heartbeat(state string, beat *kmsg.HeartbeatRequest) {
 		if generation, waits := b.generation(beat.Group, state); !waits || generation != beat.Generation {
 			return
 		}
-		if client == nil {
-			var err error
-			if client, err = kgo.NewClient(kgo.SeedBrokers(b.addrs...), kgo.Dialer(b.Dial), kgo.DisableClientMetrics()); err != nil {
-				return
-			}
-		}
-		ctx, cancel := context.WithTimeout(b.ctx, patience)
-		// An answer tells nothing that the group does not: that it rebalances, or that the member has left.
-		_, _ = beat.RequestWith(ctx, client)
-		cancel()
+	}
+}
+
+// beats is the client that heartbeats in the name of others, from the first time that one has to wait.
+type beats struct {
+	mu     sync.Mutex
+	shared *kgo.Client
+}
+
+func (s *beats) client(b *Broker) (*kgo.Client, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.shared != nil {
+		return s.shared, nil
+	}
+	var err error
+	s.shared, err = kgo.NewClient(kgo.SeedBrokers(b.addrs...), kgo.Dialer(b.Dial), kgo.DisableClientMetrics())
+	return s.shared, err
+}
+
+// close is called when nobody asks for the client any more.
+func (s *beats) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.shared != nil {
+		s.shared.Close()
+		s.shared = nil
 	}
 }
 

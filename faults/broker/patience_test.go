@@ -91,16 +91,21 @@ func TestAMemberOutlivesALongJoin(t *testing.T) {
 			t.Fatal(err)
 		}
 
-		// The leader joins anew and waits for the follower, which heartbeats but is busy for longer than a session time-out.
-		again := make(chan *kmsg.JoinGroupResponse)
-		go func() { again <- joins(t, leader, first.MemberID) }()
 		beat := kmsg.NewPtrHeartbeatRequest()
 		beat.Group, beat.MemberID, beat.Generation = "group", second.MemberID, second.Generation
-		for began := time.Now(); time.Since(began) < rebalanceTimeout-5*time.Second; time.Sleep(time.Second) {
-			if _, err := beat.RequestWith(within(t), follower); err != nil {
-				t.Fatal(err)
+		beats := func(length time.Duration) {
+			for began := time.Now(); time.Since(began) < length; time.Sleep(500 * time.Millisecond) {
+				if _, err := beat.RequestWith(within(t), follower); err != nil {
+					t.Fatal(err)
+				}
 			}
 		}
+		// The leader is silent for nearly a session time-out, joins anew and waits for the follower, which heartbeats but is busy for
+		// longer than one.
+		beats(sessionTimeout - time.Second)
+		again := make(chan *kmsg.JoinGroupResponse)
+		go func() { again <- joins(t, leader, first.MemberID) }()
+		beats(rebalanceTimeout - 5*time.Second)
 		third := joins(t, follower, second.MemberID)
 		if first := <-again; first.ErrorCode != 0 || first.Generation != third.Generation {
 			t.Errorf("the leader was answered %v for generation %d, the follower is in %d", kerr.ErrorForCode(first.ErrorCode), first.Generation, third.Generation)
