@@ -2,8 +2,6 @@ package soak
 
 import (
 	"encoding/json"
-	"errors"
-	"fmt"
 	"io"
 	"os"
 	"time"
@@ -48,7 +46,11 @@ func OpenRecording(path string) (*Recording, error) {
 	}
 	if err := r.index(); err != nil {
 		r.Close()
-		return nil, Usagef("session log %s%w", path, err)
+		return nil, Usagef("session log %s: %w", path, err)
+	}
+	if len(r.pictures) == 0 {
+		r.Close()
+		return nil, Usagef("session log %s holds no pictures to show; record with session.snapshot_interval above 0s", path)
 	}
 	return r, nil
 }
@@ -77,7 +79,7 @@ func (r *Recording) open() error {
 	return err
 }
 
-// index finds the pictures. Its errors continue the name of the log.
+// index finds the pictures. Its errors name the line.
 func (r *Recording) index() error {
 	_, err := journal.Read(r.file, journal.Reader{
 		Event: func(e journal.Event) error {
@@ -100,13 +102,7 @@ func (r *Recording) index() error {
 			return nil
 		},
 	})
-	switch {
-	case err != nil:
-		return fmt.Errorf(": %w", err)
-	case len(r.pictures) == 0:
-		return errors.New(" holds no pictures to show; record with session.snapshot_interval above 0s")
-	}
-	return nil
+	return err
 }
 
 // Close closes the log.

@@ -50,7 +50,7 @@ func (t *tracker) unjudged(o *outputRecord) bool {
 // effectOf returns the entry that an output belongs to, of those of an input; if there is none, the first and false.
 func (t *tracker) effectOf(b *backlog, first int64, o *outputRecord) (int64, bool) {
 	if !t.splits {
-		return first, true
+		return first, b.at(first).Unit != noUnit
 	}
 	if unit, ok := t.model.Unit(o.stream, o.provenance.Partition, o.key); ok {
 		if n, ok := b.ofUnit(first, unit); ok {
@@ -65,7 +65,7 @@ func (t *tracker) ready(e *entry, o *outputRecord) bool {
 	if (e.seen | e.lost | e.skipped).Has(o.stream) {
 		return true
 	}
-	return !e.Open.Has(o.stream) && (e.Unit == noUnit || t.model.Ready(o.stream, &e.Effect, o.key, o.value))
+	return !e.Open.Has(o.stream) && t.model.Ready(o.stream, &e.Effect, o.key, o.value)
 }
 
 // match judges an output whose input is known and not settled, or not forgotten yet. Ordered is false where the place of
@@ -74,9 +74,6 @@ func (t *tracker) match(b *backlog, n int64, o *outputRecord, ordered, forced bo
 	e := b.at(n)
 	s := o.stream
 	switch {
-	case e.Unit == noUnit:
-		t.report(KindUnexpected, o, t.inputName(b.partition, e.offset), "the input has no effect")
-		return true
 	case (e.lost | e.seen | e.skipped).Has(s) && t.strange(o):
 		t.report(KindUnexpected, o, t.inputName(b.partition, e.offset), "no input has this key")
 		return true
